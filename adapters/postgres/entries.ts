@@ -1,0 +1,133 @@
+/** Batches of the port turned into the parameters of one statement: a column of every entry is one array. */
+import { packValues } from "../../src/checkpoint/pack.ts";
+import type { Commit, NewCheckpoint, RenewRequest, TaskWrites, TaskWritesRequest } from "../../src/checkpoint/saver.ts";
+import { byteArray, checkText, intArray, textArray } from "./literals.ts";
+import { encodeJson } from "./rows.ts";
+
+/** A commit with its payload encoded, so that a retry costs nothing and its size is known before it is queued. */
+export interface CommitEntry {
+  readonly commit: Commit;
+  readonly versions: Uint8Array | null;
+  readonly changed: Uint8Array | null;
+  readonly outcome: Uint8Array | null;
+  readonly bytes: number;
+}
+
+/** Throws `InvalidArgument`, naming the field, for texts that Postgres cannot hold. */
+export function commitEntry(commit: Commit): CommitEntry {
+  const { checkpoint, finish, writes = [] } = commit;
+  checkText("commitId", commit.commitId);
+  checkText("fence.nonce", commit.fence.nonce);
+  if (checkpoint) checkCheckpoint(checkpoint);
+  for (const write of writes) checkWrite(write);
+  const versions = checkpoint ? encodeJson(checkpoint.versions) : null;
+  const changed = checkpoint ? packValues(checkpoint.values) : null;
+  const outcome = finish ? encodeJson(finish.outcome) : null;
+  const own = (versions?.length ?? 0) + (changed?.length ?? 0) + (outcome?.length ?? 0) + (checkpoint?.body.length ?? 0);
+  return { commit, versions, changed, outcome, bytes: own + bytesOf(writes) };
+}
+
+export function bytesOf(writes: readonly TaskWrites[]): number {
+  return writes.reduce((sum, { data }) => sum + data.length, 0);
+}
+
+export function checkWrite(write: TaskWrites): void {
+  checkText("ns", write.ns);
+  checkText("checkpointId", write.checkpointId);
+  checkText("taskId", write.taskId);
+  checkText("path", write.path);
+}
+
+function checkCheckpoint({ ns, checkpointId, parentId, runId }: NewCheckpoint): void {
+  checkText("ns", ns);
+  checkText("checkpointId", checkpointId);
+  checkText("parentId", parentId ?? "");
+  checkText("runId", runId);
+}
+
+export function commitParameters(entries: readonly CommitEntry[]): string[] {
+  const commits = entries.map(({ commit }) => commit);
+  const root = commits.map(({ checkpoint }) => (checkpoint?.ns === "" ? checkpoint : undefined));
+  return [
+    textArray(commits.map(({ fence }) => fence.threadId)),
+    intArray(commits.map(({ fence }) => fence.epoch)),
+    textArray(commits.map(({ fence }) => fence.nonce)),
+    textArray(commits.map(({ expectedHead }) => expectedHead)),
+    textArray(commits.map(({ commitId }) => commitId)),
+    intArray(commits.map(({ seq }) => seq)),
+    textArray(root.map((checkpoint) => checkpoint?.checkpointId ?? null)),
+    textArray(root.map((checkpoint) => checkpoint?.runId ?? null)),
+    textArray(commits.map(({ finish }) => finish?.runId ?? null)),
+    textArray(commits.map(({ finish }) => finish?.status ?? null)),
+    byteArray(entries.map(({ outcome }) => outcome)),
+    ...checkpointColumns(entries),
+    ...writeColumns(commits.map(({ writes = [] }) => writes)),
+  ];
+}
+
+function checkpointColumns(entries: readonly CommitEntry[]): string[] {
+  const rows = entries.flatMap(({ commit: { checkpoint, seq }, versions, changed }, index) =>
+    checkpoint ? [{ ordinal: index + 1, seq, checkpoint, versions, changed }] : [],
+  );
+  return [
+    intArray(rows.map(({ ordinal }) => ordinal)),
+    textArray(rows.map(({ checkpoint }) => checkpoint.ns)),
+    textArray(rows.map(({ checkpoint }) => checkpoint.checkpointId)),
+    textArray(rows.map(({ checkpoint }) => checkpoint.parentId)),
+    textArray(rows.map(({ checkpoint }) => checkpoint.runId)),
+    intArray(rows.map(({ checkpoint }) => checkpoint.step)),
+    byteArray(rows.map(({ versions }) => versions)),
+    textArray(rows.map(({ checkpoint, seq }) => sources(checkpoint, seq))),
+    byteArray(rows.map(({ changed }) => changed)),
+    byteArray(rows.map(({ checkpoint }) => checkpoint.body)),
+  ];
+}
+
+function sources({ versions }: NewCheckpoint, own: number): string {
+  const others = new Set(Object.values(versions));
+  others.delete(own);
+  return intArray([...others]);
+}
+
+export function putWritesParameters(entries: readonly TaskWritesRequest[]): string[] {
+  return [
+    textArray(entries.map(({ fence }) => fence.threadId)),
+    intArray(entries.map(({ fence }) => fence.epoch)),
+    textArray(entries.map(({ fence }) => fence.nonce)),
+    ...writeColumns(entries.map(({ writes }) => writes), entries.map(({ fence }) => fence.threadId)),
+  ];
+}
+
+export function renewParameters(entries: readonly RenewRequest[]): string[] {
+  return [
+    textArray(entries.map(({ fence }) => fence.threadId)),
+    intArray(entries.map(({ fence }) => fence.epoch)),
+    textArray(entries.map(({ fence }) => fence.nonce)),
+    textArray(entries.map(({ runId }) => runId)),
+  ];
+}
+
+/**
+ * A statement may touch a row once only, so of several writes to one key the last goes. `threads` tells entries apart
+ * that share a key; those of one thread in one batch are under one fence, so all of them are taken or none.
+ */
+function writeColumns(groups: readonly (readonly TaskWrites[])[], threads?: readonly string[]): string[] {
+  const last = new Map<string, { ordinal: number; write: TaskWrites }>();
+  groups.forEach((writes, index) => {
+    const group = threads?.[index] ?? String(index);
+    for (const write of writes) {
+      const { ns, checkpointId, taskId, kind } = write;
+      last.set([group, ns, checkpointId, taskId, kind].join("\0"), { ordinal: index + 1, write });
+    }
+  });
+  const rows = [...last.values()];
+  return [
+    intArray(rows.map(({ ordinal }) => ordinal)),
+    textArray(rows.map(({ write }) => write.ns)),
+    textArray(rows.map(({ write }) => write.checkpointId)),
+    textArray(rows.map(({ write }) => write.taskId)),
+    textArray(rows.map(({ write }) => write.kind)),
+    textArray(rows.map(({ write }) => write.path)),
+    byteArray(rows.map(({ write }) => write.data)),
+  ];
+}

@@ -1,0 +1,1 @@
+export { PostgresSaver, type PostgresSaverOptions } from "./saver.ts";

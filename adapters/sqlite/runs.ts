@@ -1,0 +1,206 @@
+/** Run records: each function is one step inside a transaction, and checks before it writes. */
+import type { Claim, ClaimRequest, RenewRequest, RenewResult, RunFinish } from "../../src/checkpoint/saver.ts";
+import { AgentmaticError } from "../../src/errors.ts";
+import { isTerminal, type RunRecord, type RunSpec, type RunState, type RunStatus } from "../../src/run/record.ts";
+import type { Admission, Admitted, RunQuery } from "../../src/run/store.ts";
+import { initialState } from "../../src/run/transitions.ts";
+import type { Session } from "./connection.ts";
+import type { SqlValue } from "./driver.ts";
+import { fencedOut, findThread, headOf, holds, makeThread } from "./threads.ts";
+
+interface RunRow {
+  readonly id: number;
+  readonly thread: number;
+  readonly ticket: number;
+  readonly lease: number;
+  readonly state: string;
+  readonly spec: string;
+  readonly input: Uint8Array;
+  readonly active: number;
+  readonly seq: number;
+}
+
+interface StoredRun {
+  readonly id: number;
+  readonly thread: number;
+  readonly record: RunRecord;
+}
+
+const selectRun = `
+  SELECT r.id, r.thread, r.ticket, r.lease, r.state, s.spec, s.input, t.active IS r.run AS active, t.seq
+  FROM agentmatic_runs r JOIN agentmatic_specs s ON s.id = r.id JOIN agentmatic_threads t ON t.id = r.thread`;
+
+const selectByRunId = `${selectRun} WHERE r.run = ?`;
+
+export function findRun(session: Session, runId: string): StoredRun | undefined {
+  const row = session.sql<RunRow>(selectByRunId).get(runId);
+  return row && { id: row.id, thread: row.thread, record: recordOf(row) };
+}
+
+export function admit(session: Session, { spec, coordinator, whenBusy }: Admission): Admitted {
+  const existing = findRun(session, spec.runId)?.record;
+  if (existing) {
+    if (existing.spec.inputHash === spec.inputHash) return { record: existing, created: false };
+    throw new AgentmaticError("AlreadyExists", `runId: ${spec.runId} was admitted with another input`);
+  }
+  const found = findThread(session, spec.threadId);
+  if (found && found.active !== null && whenBusy === "reject") {
+    throw new AgentmaticError("ThreadBusy", `thread ${spec.threadId} has the active run ${found.active}`);
+  }
+  const thread = found ?? makeThread(session, spec.threadId);
+  const ticket = thread.tickets + 1;
+  session
+    .sql(`UPDATE agentmatic_threads SET tickets = ?, active = coalesce(active, ?) WHERE id = ?`)
+    .run(ticket, spec.runId, thread.id);
+  const state = initialState(coordinator);
+  const { input, ...rest } = spec;
+  session
+    .sql(
+      `INSERT INTO agentmatic_runs (run, thread, ticket, live, status, coordinator, revision, lease, cancel, state)
+      VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)`,
+    )
+    .run(
+      spec.runId,
+      thread.id,
+      ticket,
+      ...stateColumns(state),
+      state.lease,
+      Number(state.cancelRequested),
+      text(state),
+    );
+  session
+    .sql(`INSERT INTO agentmatic_specs (id, spec, input) SELECT id, ?, ? FROM agentmatic_runs WHERE run = ?`)
+    .run(JSON.stringify(rest), input, spec.runId);
+  return { record: findRun(session, spec.runId)!.record, created: true };
+}
+
+export function updateRun(session: Session, runId: string, next: RunState): RunRecord {
+  const run = findRun(session, runId);
+  if (!run) throw new AgentmaticError("NotFound", `run ${runId} is not in the store`);
+  const { state } = run.record;
+  if (isTerminal(state.status) || state.revision !== next.revision - 1) {
+    throw new AgentmaticError("Conflict", `run ${runId} changed: it is at revision ${state.revision}`);
+  }
+  writeState(session, run.id, next);
+  if (isTerminal(next.status)) release(session, run, true);
+  return findRun(session, runId)!.record;
+}
+
+export function claim(session: Session, request: ClaimRequest): Claim {
+  const thread = findThread(session, request.threadId);
+  const run = findRun(session, request.runId);
+  if (!thread || !run || run.thread !== thread.id || thread.active !== request.runId) {
+    throw stale(request, "it is not the thread's active run");
+  }
+  const { spec, state } = run.record;
+  if (isTerminal(state.status)) throw stale(request, `it is ${state.status}`);
+  if (state.attempt !== request.attempt) throw stale(request, `its attempt is ${state.attempt}`);
+  if (thread.nonce === request.nonce) {
+    const fence = { threadId: request.threadId, epoch: thread.epoch, nonce: thread.nonce };
+    return { fence, head: headOf(thread), record: run.record };
+  }
+  const epoch = Math.max(thread.epoch + 1, request.proposedEpoch ?? 0);
+  session.sql(`UPDATE agentmatic_threads SET epoch = ?, nonce = ? WHERE id = ?`).run(epoch, request.nonce, thread.id);
+  writeState(session, run.id, {
+    ...state,
+    status: "running",
+    revision: state.revision + 1,
+    owner: request.owner,
+    claimSeq: thread.seq,
+    base: state.base === undefined ? (spec.fromCheckpointId ?? thread.checkpoint_id) : state.base,
+  });
+  countLease(session, run.id);
+  const fence = { threadId: request.threadId, epoch, nonce: request.nonce };
+  return { fence, head: headOf(thread), record: findRun(session, request.runId)!.record };
+}
+
+export function renew(session: Session, { fence, runId }: RenewRequest): RenewResult {
+  const thread = findThread(session, fence.threadId);
+  if (!thread || thread.active !== runId || !holds(thread, fence)) throw fencedOut(fence);
+  const run = session
+    .sql<{ id: number; cancel: number }>(`SELECT id, cancel FROM agentmatic_runs WHERE run = ?`)
+    .get(runId);
+  if (!run) throw fencedOut(fence);
+  countLease(session, run.id);
+  return { ok: true, cancelRequested: run.cancel === 1 };
+}
+
+/** The last commit's part in ending its run (P9): nobody holds the thread then, at the same epoch. */
+export function finish(session: Session, { runId, status, outcome }: RunFinish): void {
+  const run = findRun(session, runId);
+  if (!run) return;
+  const { state } = run.record;
+  writeState(session, run.id, { ...state, status, outcome, revision: state.revision + 1 });
+  release(session, run, false);
+}
+
+export function listRuns(session: Session, query: RunQuery): RunRecord[] {
+  const live = query.statuses?.every((status) => !isTerminal(status)) ?? false;
+  const filters: [string, SqlValue][] = [];
+  if (query.threadId !== undefined) filters.push(["t.thread = ?", query.threadId]);
+  if (query.coordinator !== undefined) filters.push(["r.coordinator = ?", query.coordinator]);
+  if (query.notCoordinator !== undefined) filters.push(["r.coordinator IS NOT ?", query.notCoordinator]);
+  if (query.after !== undefined) filters.push(["r.run > ?", query.after]);
+  const conditions = filters.map(([condition]) => condition);
+  const values = filters.map(([, value]) => value);
+  if (query.statuses) {
+    conditions.push(`r.status IN (${query.statuses.map(() => "?").join(", ")})`);
+    values.push(...query.statuses);
+  }
+  // Only with these very words does SQLite use the small index of live runs, which is what sweeps ask for.
+  if (live) conditions.push("r.live = 1");
+  const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
+  const rows = session.sql<RunRow>(`${selectRun} ${where} ORDER BY r.run LIMIT ?`).all(...values, query.limit);
+  return rows.map(recordOf);
+}
+
+/** Gives the thread to its next queued run; `fenceOut` raises the epoch where the holder did not end the run itself. */
+function release(session: Session, { thread, record }: StoredRun, fenceOut: boolean): void {
+  session
+    .sql(
+      `UPDATE agentmatic_threads SET nonce = '', epoch = epoch + ?,
+        active = (SELECT run FROM agentmatic_runs WHERE thread = agentmatic_threads.id AND live = 1
+          ORDER BY ticket LIMIT 1)
+      WHERE id = ? AND active = ?`,
+    )
+    .run(fenceOut ? 1 : 0, thread, record.spec.runId);
+}
+
+/** All but the lease, which belongs to the worker that counts it up, whatever a coordinator read before. */
+function writeState(session: Session, id: number, state: RunState): void {
+  session
+    .sql(
+      `UPDATE agentmatic_runs SET status = ?, coordinator = ?, revision = ?, cancel = ?, state = ?, live = ?
+      WHERE id = ?`,
+    )
+    .run(...stateColumns(state), Number(state.cancelRequested), text(state), isTerminal(state.status) ? 0 : 1, id);
+}
+
+function countLease(session: Session, id: number): void {
+  session.sql(`UPDATE agentmatic_runs SET lease = lease + 1 WHERE id = ?`).run(id);
+}
+
+function stateColumns(state: RunState): [RunStatus, string | null, number] {
+  return [state.status, state.coordinator, state.revision];
+}
+
+function text({ lease: _, ...state }: RunState): string {
+  return JSON.stringify(state);
+}
+
+function recordOf(row: RunRow): RunRecord {
+  const spec = JSON.parse(row.spec) as Omit<RunSpec, "input">;
+  const state = JSON.parse(row.state) as Omit<RunState, "lease">;
+  return {
+    spec: { ...spec, input: row.input },
+    // JSON leaves `base: undefined` (not claimed yet) out.
+    state: { ...state, base: state.base, lease: row.lease },
+    ticket: row.ticket,
+    active: row.active === 1,
+    headSeq: row.seq,
+  };
+}
+
+function stale({ runId, attempt }: ClaimRequest, why: string): AgentmaticError {
+  return new AgentmaticError("StaleAttempt", `run ${runId} cannot be claimed for attempt ${attempt}: ${why}`);
+}

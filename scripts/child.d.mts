@@ -1,0 +1,1 @@
+export declare function become(command: string, args: string[], env: NodeJS.ProcessEnv): void;

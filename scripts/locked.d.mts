@@ -1,0 +1,3 @@
+export declare function installLocked(folder: string, what: string): boolean;
+export declare function isInstalled(folder: string): boolean;
+export declare function npmCommand(): [string, ...string[]];

@@ -1,0 +1,104 @@
+/** Interrupts and the answers to them, as they lie beside a checkpoint. */
+import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+import type { StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
+import { AgentmaticError, invalid } from "../errors.ts";
+
+export interface OpenInterrupt {
+  readonly id: string;
+  readonly value: unknown;
+}
+
+/** Stored as kind `interrupt`: what a task waits for. */
+interface StoredInterrupt extends OpenInterrupt {
+  readonly node: string;
+}
+
+/** Stored as kind `resume`: the answers a task has been given, by interrupt id; each is given once (P15). */
+interface StoredAnswer {
+  readonly id: string;
+  readonly value: unknown;
+  readonly runId: string;
+}
+
+/** One answer for the only open interrupt, answers by id, or nothing: just go on. */
+export type Answers =
+  | { readonly kind: "one"; readonly value: unknown }
+  | { readonly kind: "byId"; readonly values: Readonly<Record<string, unknown>> }
+  | { readonly kind: "none" };
+
+export function answersFrom(input: unknown): Answers {
+  const answers = input as Partial<Answers> | null;
+  if (answers?.kind === "one" || answers?.kind === "byId" || answers?.kind === "none") return answers as Answers;
+  throw invalid("resume", "is not an answer");
+}
+
+export function interruptId(taskId: string, index: number): string {
+  return `${taskId}!${index}`;
+}
+
+export function interruptWrite(base: Omit<TaskWrites, "kind" | "data">, interrupt: StoredInterrupt): TaskWrites {
+  return { ...base, kind: "interrupt", data: encodeValue(interrupt, "interrupt") };
+}
+
+export function openInterrupts(writes: readonly TaskWrites[]): OpenInterrupt[] {
+  return writes
+    .filter(({ kind }) => kind === "interrupt")
+    .map(({ data }) => decodeValue(data) as StoredInterrupt)
+    .map(({ id, value }) => ({ id, value }));
+}
+
+/** The open interrupts of a stored checkpoint: those that no answer was given to yet. */
+export function pendingInterrupts(stored: StoredCheckpoint): OpenInterrupt[] {
+  const answered = new Set<string>();
+  for (const write of stored.writes) {
+    if (write.kind === "resume") for (const { id } of readAnswers(write)) answered.add(id);
+  }
+  return openInterrupts(stored.writes).filter(({ id }) => !answered.has(id));
+}
+
+export function answersOf(stored: StoredCheckpoint | undefined, taskId: string): ReadonlyMap<string, unknown> {
+  const write = stored?.writes.find((candidate) => candidate.kind === "resume" && candidate.taskId === taskId);
+  return new Map(write ? readAnswers(write).map(({ id, value }) => [id, value]) : []);
+}
+
+/**
+ * The writes that give the answers of run `runId` to the tasks that wait. Repeated by a second attempt of the same run
+ * it gives nothing twice. Throws `InvalidArgument` for an id that is not open and for one answer to several questions.
+ */
+export function resumeWrites(stored: StoredCheckpoint | undefined, answers: Answers, runId: string): TaskWrites[] {
+  if (answers.kind === "none") return [];
+  if (!stored) throw new AgentmaticError("FailedPrecondition", "resume: the thread has no checkpoint to go on from");
+  const given = new Set<string>();
+  for (const write of stored.writes) {
+    if (write.kind !== "resume") continue;
+    for (const answer of readAnswers(write)) if (answer.runId === runId) given.add(answer.id);
+  }
+  const open = stored.writes.filter(({ kind }) => kind === "interrupt");
+  const byId = answers.kind === "one" ? onlyOne(stored, answers.value, given) : answers.values;
+  const writes: TaskWrites[] = [];
+  const ids = new Set(pendingInterrupts(stored).map(({ id }) => id));
+  for (const id of Object.keys(byId)) {
+    if (!ids.has(id) && !given.has(id)) throw invalid(`resume.${id}`, "no interrupt of this id is open on the thread");
+  }
+  for (const write of open) {
+    const { id } = decodeValue(write.data) as StoredInterrupt;
+    if (!Object.hasOwn(byId, id) || given.has(id)) continue;
+    const before = stored.writes.find(({ kind, taskId }) => kind === "resume" && taskId === write.taskId);
+    const all: StoredAnswer[] = [...(before ? readAnswers(before) : []), { id, value: byId[id], runId }];
+    writes.push({ ...write, kind: "resume", data: encodeValue(all, "resume") });
+  }
+  return writes;
+}
+
+function onlyOne(stored: StoredCheckpoint, value: unknown, given: ReadonlySet<string>): Record<string, unknown> {
+  if (given.size > 0) return {};
+  const open = pendingInterrupts(stored);
+  if (open.length === 1) return { [open[0]!.id]: value };
+  if (open.length === 0) throw new AgentmaticError("FailedPrecondition", "resume: no interrupt is open on the thread");
+  const ids = open.map(({ id }) => id).join(", ");
+  throw invalid("resume", `${open.length} interrupts are open; answer them by id: ${ids}`);
+}
+
+function readAnswers(write: TaskWrites): StoredAnswer[] {
+  return decodeValue(write.data) as StoredAnswer[];
+}

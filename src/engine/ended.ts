@@ -1,0 +1,24 @@
+/** The end of a run as the store tells it, for those who did not follow it. */
+import { encodeValue } from "../checkpoint/codec.ts";
+import type { Saver } from "../checkpoint/saver.ts";
+import type { RunEnd } from "../run/link.ts";
+import type { RunState } from "../run/record.ts";
+import { pendingInterrupts } from "./answers.ts";
+import { decodeValues } from "./snapshot.ts";
+
+export async function storedEnd(saver: Saver, runId: string, threadId: string, state: RunState): Promise<RunEnd> {
+  const checkpointId = state.outcome?.checkpointId ?? null;
+  const stored = checkpointId === null ? undefined : await saver.get(threadId, "", checkpointId);
+  const interrupts = stored && state.status === "interrupted" ? pendingInterrupts(stored) : [];
+  return {
+    type: "end",
+    runId,
+    attempt: state.attempt,
+    epoch: stored?.checkpoint.epoch ?? 0,
+    status: state.status,
+    checkpointId,
+    ...(state.outcome?.error ? { error: state.outcome.error } : {}),
+    values: encodeValue(stored ? decodeValues(stored.checkpoint) : {}),
+    ...(interrupts.length > 0 ? { interrupts: encodeValue(interrupts) } : {}),
+  };
+}

@@ -1,0 +1,321 @@
+/** One attempt of a run, from its claim to its end: the superstep loop over the pure functions of `step.ts`. */
+import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+import type { Claim, Commit, RunFinish, Saver, StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
+import { AgentmaticError, errorValue } from "../errors.ts";
+import type { Plan } from "../graph/plan.ts";
+import type { Ports } from "../ports.ts";
+import type { EventKind, RunEvent } from "../run/events.ts";
+import type { RunEnd } from "../run/link.ts";
+import { isTerminal, type TraceContext } from "../run/record.ts";
+import { noSpans, type Span, type Spans } from "../telemetry/spans.ts";
+import { type Answers, answersFrom, type OpenInterrupt, openInterrupts, resumeWrites } from "./answers.ts";
+import { commitDurably, putWritesDurably } from "./durable.ts";
+import type { HeldLease } from "./lease.ts";
+import { decodeBody, emptySnapshot, fromCheckpoint, type Snapshot, type Source, toCheckpoint } from "./snapshot.ts";
+import { type Advanced, advance, applyInput, inputUpdates, planTasks, type Task, type TaskOutcome, type TaskResult } from "./step.ts";
+import { Superstep } from "./superstep.ts";
+import { runEntry } from "./task.ts";
+
+export interface RunOptions {
+  readonly plan: Plan;
+  readonly saver: Saver;
+  readonly claim: Claim;
+  readonly lease: HeldLease;
+  readonly ports: Ports;
+  /** Which kinds of events somebody wants now; others are not made. */
+  readonly wants: (kind: EventKind) => boolean;
+  readonly emit: (event: RunEvent) => void;
+  /** Resolves once followers have room again: awaited at each superstep boundary, so that a slow one slows the run. */
+  readonly flow?: () => Promise<void> | undefined;
+  /** Aborts to cancel the run. */
+  readonly cancel: AbortSignal;
+  /** True when the run should stop at the next superstep boundary for another worker to go on. */
+  readonly draining: () => boolean;
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly spans?: Spans;
+}
+
+/**
+ * Executes the claimed attempt. Resolves with a terminal end, or with `queued` and an error where the attempt is over
+ * and the run is not: `FencedOut` (another owner), `Unavailable` (draining, or the store is out of reach).
+ */
+export async function executeRun(options: RunOptions): Promise<RunEnd> {
+  const attempt = new Attempt(options);
+  try {
+    return await attempt.run();
+  } catch (thrown) {
+    return attempt.stopped(AgentmaticError.from(thrown));
+  } finally {
+    attempt.dispose();
+  }
+}
+
+class Attempt {
+  readonly #options: RunOptions;
+  readonly #abort: AbortController = new AbortController();
+  readonly #onCancel: () => void;
+  readonly #onLost: () => void;
+  #snapshot: Snapshot;
+  #commitId: string | null;
+  #seq: number;
+  #interrupts: readonly OpenInterrupt[] = [];
+  /** The current checkpoint with what earlier attempts or runs stored beside it. */
+  #pending: StoredCheckpoint | undefined;
+  /** Supersteps that this run has taken, over all of its attempts. */
+  #taken = 0;
+  /** Finished tasks of a superstep that failed. */
+  #leftover: readonly TaskWrites[] = [];
+  readonly #spans: Spans;
+  readonly #span: Span;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.#snapshot = emptySnapshot(options.plan);
+    this.#spans = options.spans ?? noSpans;
+    this.#span = this.#spans.start("agentmatic.graph.run", spanAttributes(options.claim), options.claim.record.spec.trace);
+    this.#commitId = options.claim.head.commitId;
+    this.#seq = options.claim.head.seq;
+    this.#onCancel = () => this.#abort.abort(new AgentmaticError("Cancelled", "the run was cancelled"));
+    this.#onLost = () => this.#abort.abort(options.lease.lost.reason);
+    options.cancel.addEventListener("abort", this.#onCancel, { once: true });
+    options.lease.lost.addEventListener("abort", this.#onLost, { once: true });
+    if (options.cancel.aborted || options.claim.record.state.cancelRequested) this.#onCancel();
+    if (options.lease.lost.aborted) this.#onLost();
+  }
+
+  dispose(): void {
+    this.#options.cancel.removeEventListener("abort", this.#onCancel);
+    this.#options.lease.lost.removeEventListener("abort", this.#onLost);
+    this.#abort.abort(new AgentmaticError("Cancelled", "the run has ended"));
+    this.#span.end();
+  }
+
+  get #trace(): TraceContext | undefined {
+    return this.#span.trace ?? this.#options.claim.record.spec.trace;
+  }
+
+  async run(): Promise<RunEnd> {
+    try {
+      const begun = await this.#begin();
+      if (begun) return begun;
+      const { spec } = this.#options.claim.record;
+      for (;;) {
+        const tasks = planTasks(this.#options.plan, this.#snapshot, "");
+        if (tasks.length === 0) return await this.#finish("succeeded");
+        if (this.#taken >= spec.maxSteps) {
+          throw new AgentmaticError("StepLimit", `the run took ${this.#taken} supersteps, its limit, and is not at an end`);
+        }
+        if (this.#options.draining()) throw new AgentmaticError("Unavailable", "the worker is draining");
+        await this.#options.flow?.();
+        const end = await this.#superstep(tasks);
+        if (end) return end;
+      }
+    } catch (thrown) {
+      return await this.#failed(AgentmaticError.from(thrown));
+    }
+  }
+
+  /** The attempt is over without a word to the store; the run goes on elsewhere. */
+  stopped(error: AgentmaticError): RunEnd {
+    return this.#end("queued", error);
+  }
+
+  /** Brings the thread to where this attempt starts; an end where the run needs no superstep. */
+  async #begin(): Promise<RunEnd | undefined> {
+    const { claim, plan, saver } = this.#options;
+    const { spec, state } = claim.record;
+    const continuing = claim.head.runId === spec.runId;
+    const from = continuing ? claim.head.checkpointId : (state.base ?? null);
+    const stored = from === null ? undefined : await saver.get(spec.threadId, "", from);
+    if (from !== null && !stored) throw new AgentmaticError("NotFound", `thread ${spec.threadId}: checkpoint ${from} is not there`);
+    if (stored) this.#snapshot = fromCheckpoint(plan, stored.checkpoint);
+    this.#pending = stored;
+    if (continuing) {
+      if (stored) this.#taken = decodeBody(stored.checkpoint).taken;
+      return undefined;
+    }
+    if (spec.kind === "resume") return this.#answer(stored);
+    if (spec.kind !== "input") throw new AgentmaticError("Unsupported", `runs of kind ${spec.kind} are not known`);
+    return this.#input();
+  }
+
+  async #input(): Promise<RunEnd | undefined> {
+    const { plan, claim } = this.#options;
+    const updates = inputUpdates(plan, decodeValue(claim.record.spec.input));
+    const context = this.#superstepOf([]).context("__start__", `${claim.record.spec.runId}|input`);
+    const entry: TaskResult = await runEntry(plan, this.#snapshot, updates, context);
+    const applied = applyInput(plan, this.#snapshot, updates, entry, this.#to());
+    this.#pending = undefined;
+    return await this.#commit(applied, "input", []);
+  }
+
+  async #answer(stored: StoredCheckpoint | undefined): Promise<undefined> {
+    const { claim } = this.#options;
+    const answers: Answers = answersFrom(decodeValue(claim.record.spec.input));
+    const writes = resumeWrites(stored, answers, claim.record.spec.runId);
+    if (writes.length > 0) {
+      await this.#putWrites(writes);
+      // Read back as a successor would, so that both see the same answers.
+      this.#pending = await this.#options.saver.get(claim.record.spec.threadId, "", stored!.checkpoint.checkpointId);
+    }
+    return undefined;
+  }
+
+  async #superstep(tasks: readonly Task[]): Promise<RunEnd | undefined> {
+    await this.#options.lease.check();
+    const superstep = this.#superstepOf(tasks);
+    const { outcomes, unsaved, interrupted } = await superstep.run().catch((thrown: unknown) => {
+      this.#leftover = superstep.unsaved;
+      throw thrown;
+    });
+    if (interrupted.length > 0) {
+      this.#interrupts = openInterrupts(interrupted);
+      return await this.#finish("interrupted", undefined, [...unsaved, ...interrupted]);
+    }
+    return await this.#commit(advance(this.#options.plan, this.#snapshot, outcomes, this.#to()), "loop", outcomes);
+  }
+
+  #superstepOf(tasks: readonly Task[]): Superstep {
+    return new Superstep({
+      ...this.#options,
+      tasks,
+      snapshot: this.#snapshot,
+      pending: this.#pending,
+      abort: this.#abort.signal,
+      save: (writes) => this.#putWrites(writes),
+      event: (kind, fields) => this.#emit(kind, fields),
+      ...(this.#trace ? { trace: this.#trace } : {}),
+    });
+  }
+
+  /** Commits a superstep; with its end where nothing is due after it, or where a breakpoint stops the run there. */
+  async #commit({ snapshot, changed }: Advanced, source: Source, outcomes: readonly TaskOutcome[]): Promise<RunEnd | undefined> {
+    const { plan, claim } = this.#options;
+    const { runId } = claim.record.spec;
+    const due = snapshot.next.length + snapshot.sends.length > 0;
+    const stops = due && this.#stopsAt(plan, snapshot, outcomes);
+    const finish: RunFinish | undefined = due && !stops ? undefined : {
+      runId,
+      status: stops ? "interrupted" : "succeeded",
+      outcome: { checkpointId: snapshot.checkpointId },
+    };
+    const taken = source === "loop" ? this.#taken + 1 : this.#taken;
+    const checkpoint = toCheckpoint(snapshot, {
+      ns: "",
+      taken,
+      parentId: this.#snapshot.checkpointId || null,
+      runId,
+      changed,
+      source,
+    });
+    await this.#write({ checkpoint, ...(finish ? { finish } : {}) });
+    this.#snapshot = snapshot;
+    this.#taken = taken;
+    this.#pending = undefined;
+    this.#committedEvents(source, outcomes);
+    return finish && this.#end(finish.status);
+  }
+
+  #stopsAt(plan: Plan, snapshot: Snapshot, outcomes: readonly TaskOutcome[]): boolean {
+    if (plan.interruptAfter.size > 0 && outcomes.some(({ task }) => plan.interruptAfter.has(task.node.name))) return true;
+    if (plan.interruptBefore.size === 0) return false;
+    return [...snapshot.next, ...snapshot.sends.map(({ node }) => node)].some((name) => plan.interruptBefore.has(name));
+  }
+
+  /** Ends the run with a commit that carries no checkpoint. */
+  async #finish(status: RunFinish["status"], error?: AgentmaticError, writes: readonly TaskWrites[] = []): Promise<RunEnd> {
+    const outcome = { checkpointId: this.#snapshot.checkpointId || null, ...(error ? { error: errorValue(error) } : {}) };
+    await this.#write({ finish: { runId: this.#options.claim.record.spec.runId, status, outcome }, writes });
+    return this.#end(status, error);
+  }
+
+  async #failed(error: AgentmaticError): Promise<RunEnd> {
+    const reason: unknown = this.#abort.signal.aborted ? this.#abort.signal.reason : error;
+    const cause = AgentmaticError.from(reason);
+    // Not this run's fault and not its end: another attempt goes on from the last commit. (What nodes throw is wrapped.)
+    if (AgentmaticError.is(cause, "FencedOut", "Unavailable", "Conflict", "ResourceExhausted")) return this.stopped(cause);
+    return await this.#finish(AgentmaticError.is(cause, "Cancelled") ? "cancelled" : "failed", cause, this.#leftover);
+  }
+
+  async #write(parts: Pick<Commit, "checkpoint" | "writes" | "finish">): Promise<void> {
+    const { saver, claim, ports } = this.#options;
+    const commit: Commit = {
+      fence: claim.fence,
+      expectedHead: this.#commitId,
+      commitId: ports.ids.next(),
+      seq: this.#seq + 1,
+      ...parts,
+    };
+    const span = this.#spans.start("agentmatic.checkpoint.write", {
+      "agentmatic.store": saver.kind,
+      "agentmatic.seq": commit.seq,
+    }, this.#trace);
+    try {
+      await commitDurably(saver, commit, ports, this.#options.lease.lost);
+    } catch (thrown) {
+      span.fail(AgentmaticError.from(thrown));
+      throw thrown;
+    } finally {
+      span.end();
+    }
+    this.#commitId = commit.commitId;
+    this.#seq = commit.seq;
+  }
+
+  #putWrites(writes: readonly TaskWrites[]): Promise<void> {
+    const { saver, claim, ports, lease } = this.#options;
+    return putWritesDurably(saver, { fence: claim.fence, writes }, ports, lease.lost);
+  }
+
+  #to(): { runId: string; seq: number } {
+    return { runId: this.#options.claim.record.spec.runId, seq: this.#seq + 1 };
+  }
+
+  #committedEvents(source: Source, outcomes: readonly TaskOutcome[]): void {
+    const { wants } = this.#options;
+    if (wants("updates")) {
+      for (const { task, result } of outcomes) {
+        this.#emit("updates", { node: task.node.name, data: Object.fromEntries(result.updates) }, this.#seq);
+      }
+    }
+    if (wants("values")) this.#emit("values", { data: this.#snapshot.values }, this.#seq);
+    if (wants("checkpoints")) {
+      const { checkpointId, step, next } = this.#snapshot;
+      this.#emit("checkpoints", { data: { checkpointId, step, source, next } }, this.#seq);
+    }
+  }
+
+  #emit(kind: EventKind, fields: { node?: string; taskId?: string; data: unknown }, seq = 0): void {
+    const { claim, emit } = this.#options;
+    const { runId } = claim.record.spec;
+    const { node = "", taskId = "" } = fields;
+    const data = encodeValue(fields.data, kind);
+    emit({ runId, kind, epoch: claim.fence.epoch, attempt: claim.record.state.attempt, seq, ns: "", node, taskId, data });
+  }
+
+  #end(status: RunEnd["status"], error?: AgentmaticError): RunEnd {
+    const { record, fence } = this.#options.claim;
+    return {
+      type: "end",
+      runId: record.spec.runId,
+      attempt: record.state.attempt,
+      epoch: fence.epoch,
+      status,
+      checkpointId: this.#snapshot.checkpointId || null,
+      ...(error ? { error: errorValue(error) } : {}),
+      ...(isTerminal(status) ? { values: encodeValue(this.#snapshot.values) } : {}),
+      ...(this.#interrupts.length > 0 ? { interrupts: encodeValue(this.#interrupts) } : {}),
+    };
+  }
+}
+
+function spanAttributes({ record, fence }: Claim): Record<string, string | number> {
+  return {
+    "agentmatic.run.id": record.spec.runId,
+    "agentmatic.thread.id": record.spec.threadId,
+    "agentmatic.graph": record.spec.graph.name,
+    "agentmatic.attempt": record.state.attempt,
+    "agentmatic.epoch": fence.epoch,
+    "agentmatic.correlation.id": record.spec.correlationId,
+  };
+}

@@ -1,0 +1,59 @@
+/** State channels: how the values of one key of the state come together. */
+
+/** Thrown by nobody: marks "no value yet" inside the engine, which is not the same as `undefined`. */
+export const absent: unique symbol = Symbol("absent");
+
+/**
+ * One key of a graph's state. `last`: at most one write in a superstep, the value replaces the old one.
+ * `reduce`: any number of writes, each folded into the value, in the order of the task paths.
+ */
+export interface Channel<Value, Update = Value> {
+  readonly kind: "last" | "reduce";
+  readonly initial?: () => Value;
+  readonly reduce?: (current: Value, update: Update) => Value;
+}
+
+export interface ReducedOptions<Value, Update> {
+  /** Pure: the same two values give the same result, and neither is changed. */
+  reducer: (current: Value, update: Update) => Value;
+  /** The value before the first write. Without it the first update must be a value by itself. */
+  default?: () => Value;
+}
+
+export type ChannelSpec = Readonly<Record<string, ChannelEntry>>;
+/** A channel, or `Annotation<T>` without a call, which is a last-value channel of `T`. */
+// biome-ignore lint/suspicious/noExplicitAny: a record of channels of any value types is what a state is
+export type ChannelEntry = Channel<any, any> | (() => Channel<any, any>);
+
+type Resolved<E> = E extends () => infer C ? C : E;
+type ValueOf<E> = Resolved<E> extends Channel<infer V, infer _U> ? V : never;
+type UpdateOf<E> = Resolved<E> extends Channel<infer _V, infer U> ? U : never;
+
+export type StateOf<S extends ChannelSpec> = { [K in keyof S]: ValueOf<S[K]> };
+export type UpdateFor<S extends ChannelSpec> = { [K in keyof S]?: UpdateOf<S[K]> };
+
+export interface AnnotationFunction {
+  <Value>(): Channel<Value, Value>;
+  <Value, Update = Value>(options: ReducedOptions<Value, Update>): Channel<Value, Update>;
+  /** Groups channels; returns them as they are. */
+  Root<S extends ChannelSpec>(spec: S): S;
+}
+
+function annotate<Value, Update = Value>(options?: ReducedOptions<Value, Update>): Channel<Value, Update> {
+  if (!options) return { kind: "last" };
+  return { kind: "reduce", reduce: options.reducer, ...(options.default ? { initial: options.default } : {}) };
+}
+
+/**
+ * Declares a channel: `Annotation<string>()` keeps the last value, `Annotation<T[]>({ reducer, default })` folds.
+ * `Annotation<string>` without a call is a last-value channel too.
+ */
+export const Annotation: AnnotationFunction = Object.assign(annotate, {
+  Root<S extends ChannelSpec>(spec: S): S {
+    return spec;
+  },
+}) as AnnotationFunction;
+
+export function resolveChannel(entry: ChannelEntry): Channel<unknown, unknown> {
+  return typeof entry === "function" ? { kind: "last" } : entry;
+}

@@ -1,0 +1,53 @@
+/** What a node may return besides an update, and what a caller may send instead of an input. */
+import { invalid } from "../errors.ts";
+
+/** Runs `node` once in the next superstep with an input of its own instead of the state. */
+export class Send {
+  readonly node: string;
+  readonly args: unknown;
+
+  constructor(node: string, args: unknown) {
+    if (typeof node !== "string" || node === "") throw invalid("Send.node", "must be a node's name");
+    this.node = node;
+    this.args = args;
+  }
+}
+
+export type Goto = string | Send | readonly (string | Send)[];
+
+export interface CommandFields<Update = Readonly<Record<string, unknown>>, Resume = unknown> {
+  /** Written to the state like a node's return value. */
+  readonly update?: Update;
+  /** Nodes to run next, besides those that the graph's edges name. */
+  readonly goto?: Goto;
+  /** From a caller: the answer to the open interrupt, or a map of interrupt ids to answers. */
+  readonly resume?: Resume;
+}
+
+export class Command<Update = Readonly<Record<string, unknown>>, Resume = unknown> {
+  readonly update: Update | undefined;
+  readonly goto: readonly (string | Send)[];
+  readonly resume: Resume | undefined;
+  /** True where `resume` was given, `undefined` included. */
+  readonly answers: boolean;
+
+  constructor(fields: CommandFields<Update, Resume>) {
+    this.update = fields.update;
+    this.goto = fields.goto === undefined ? [] : Array.isArray(fields.goto) ? fields.goto : [fields.goto as string];
+    this.resume = fields.resume;
+    this.answers = Object.hasOwn(fields, "resume");
+  }
+}
+
+/** Another copy of this package may have made it: the shape counts, not the class. */
+export function isSend(value: unknown): value is Send {
+  return value instanceof Send || (isInstanceNamed(value, "Send") && "node" in value && "args" in value);
+}
+
+export function isCommand(value: unknown): value is Command {
+  return value instanceof Command || (isInstanceNamed(value, "Command") && "goto" in value && "answers" in value);
+}
+
+function isInstanceNamed(value: unknown, name: string): value is object {
+  return typeof value === "object" && value !== null && value.constructor?.name === name;
+}

@@ -1,0 +1,24 @@
+/** Agent graphs on one machine or on a cluster: what users import as `agentmatic`. */
+export { decodeValue, encodeValue } from "./checkpoint/codec.ts";
+export { MemorySaver, type MemorySaverOptions, MemoryStore } from "./checkpoint/memory.ts";
+export type * from "./checkpoint/saver.ts";
+export type { OpenInterrupt } from "./engine/answers.ts";
+export { AgentmaticError, type ErrorCode, errorCodes } from "./errors.ts";
+export type { Node, NodeReturn, Path } from "./graph/builder.ts";
+export { Annotation, type Channel, type ChannelSpec, type StateOf, type UpdateFor } from "./graph/channels.ts";
+export { Command, Send } from "./graph/command.ts";
+export { installAsyncContext, interrupt, type NodeContext } from "./graph/context.ts";
+export { END, type Plan, START } from "./graph/plan.ts";
+export {
+  type ClusterBinding,
+  CompiledGraph,
+  type GraphInput,
+  type InvokeConfig,
+  type Result,
+  type StateSnapshot,
+  type StreamConfig,
+  type StreamMode,
+} from "./local/compiled-graph.ts";
+export { StateGraph, type StateGraphCompileOptions } from "./local/state-graph.ts";
+export * from "./ports.ts";
+export type * from "./run/record.ts";

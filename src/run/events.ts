@@ -1,0 +1,35 @@
+/**
+ * What followers of a run are told. Committed events carry their commit's number and can be rebuilt from the store;
+ * provisional ones come before it and are void when their attempt is lost (PROTOCOL.md P16).
+ */
+
+/**
+ * Committed: `values` (the whole state after a superstep), `updates` (what each node wrote), `checkpoints`.
+ * Provisional: `messages` (tokens), `custom` (what a node sent itself), `tasks` (began, ended).
+ * `retract`: provisional events of lower epochs are void.
+ */
+export type EventKind = "values" | "updates" | "messages" | "custom" | "tasks" | "checkpoints" | "retract";
+
+export const eventKinds: readonly EventKind[] = [
+  "values",
+  "updates",
+  "messages",
+  "custom",
+  "tasks",
+  "checkpoints",
+  "retract",
+];
+
+export interface RunEvent {
+  readonly runId: string;
+  readonly kind: EventKind;
+  readonly epoch: number;
+  readonly attempt: number;
+  /** The commit's number on the thread; 0 for provisional events. */
+  readonly seq: number;
+  readonly ns: string;
+  readonly node: string;
+  readonly taskId: string;
+  /** A value of the state codec. */
+  readonly data: Uint8Array;
+}
