@@ -1,12 +1,18 @@
 import { defineConfig } from "vitest/config";
 
 // Tests that start processes and measure time run one file after the other, and after all the others.
-const processes = ["test/runtime/**/*.test.ts", "test/cluster/**/*.test.ts", "test/package/**/*.test.ts"];
+const processes = [
+  "test/runtime/**/*.test.ts",
+  "test/cluster/**/*.test.ts",
+  "test/package/**/*.test.ts",
+  "examples/*/test/main.test.ts",
+];
 
 // biome-ignore lint/style/noDefaultExport: vitest reads its configuration from the default export
 export default defineConfig({
   test: {
     globalSetup: ["test/support/global-setup.ts"],
+    setupFiles: ["test/support/setup.ts"],
     pool: "forks",
     projects: [
       {

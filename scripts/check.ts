@@ -1,6 +1,7 @@
 // Everything that can be verified without running a test.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { findBinary } from "../test/support/runtimes.ts";
 import { buildIfNeeded } from "./build.ts";
 import { command, type Outcome, root } from "./command.ts";
 import { checkGenerated } from "./gen.ts";
@@ -18,7 +19,8 @@ export function checks(): Stage[] {
     { name: "generated code is fresh", work: checkGenerated },
     { name: "build", work: buildIfNeeded },
     { name: "types of the examples", work: checkExamples },
-    { name: "package as published", work: checkPackage },
+    { name: "package as npm would publish it", work: checkPackage },
+    { name: "package as JSR would publish it", work: checkJsr },
   ];
 }
 
@@ -29,6 +31,11 @@ async function checkExamples(): Promise<Outcome> {
     if (existsSync(join(root, project))) outcomes.push(await command("tsc", ["-p", project, "--noEmit"]));
   }
   return { ok: outcomes.every(({ ok }) => ok), output: outcomes.map(({ output }) => output).join("") };
+}
+
+// Deno checks the types of all entries, and that none has to be inferred.
+function checkJsr(): Promise<Outcome> {
+  return command(findBinary("deno") ?? "deno", ["publish", "--dry-run", "--allow-dirty", "--quiet"]);
 }
 
 if (process.argv[1] === import.meta.filename) {

@@ -25,6 +25,8 @@ export function installLocked(folder, what) {
   });
   if (result.error) throw new Error(`npm could not be run (${result.error.message}); is it in PATH?`);
   if (result.status !== 0) throw new Error(`npm ci failed in ${folder}:\n${result.stderr}${result.stdout}`);
+  const missing = missingBinaries(folder);
+  if (missing.length > 0) throw new Error(`npm could not bring ${missing.join(" and ")}`);
   writeFileSync(stampFile(folder), lockHash(folder));
   return true;
 }
@@ -47,6 +49,16 @@ export function npmCommand() {
   const running = process.env.npm_execpath;
   if (running && basename(running) === "npm-cli.js") return [process.execPath, running];
   return ["npm"];
+}
+
+// npm passes over an optional package that it cannot fetch, and calls that a success.
+function missingBinaries(folder) {
+  const { packages } = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
+  return Object.keys(packages[""].optionalDependencies ?? {}).filter((name) => {
+    const { os, cpu } = packages[`node_modules/${name}`] ?? {};
+    const isOurs = os?.includes(process.platform) && cpu?.includes(process.arch);
+    return isOurs && !existsSync(join(folder, "node_modules", name));
+  });
 }
 
 function stampFile(folder) {

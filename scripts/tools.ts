@@ -1,5 +1,5 @@
 // The parts with locked manifests of their own, installed by the command that needs them.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { findBinaries } from "../test/support/postgres-binaries.ts";
 import { findBinary } from "../test/support/runtimes.ts";
@@ -42,12 +42,14 @@ export function installAll(): string[] {
   const missing: string[] = [];
   for (const [name, tool] of Object.entries(tools)) {
     const failure =
-      name === "postgres" && process.env.AGENTMATIC_TEST_POSTGRES ? "" : tryInstall("tools", name, tool.what);
+      name === "postgres" && process.env.AGENTMATIC_TEST_POSTGRES
+        ? ""
+        : attempt(() => void installLocked(join(root, "tools", name), tool.what));
     const advice = tool.missing();
     if (advice) missing.push(`${name}: ${[failure, advice].filter(Boolean).join("\n  ")}`);
   }
   for (const name of exampleNames()) {
-    const failure = tryInstall("examples", name, `what examples/${name} needs`);
+    const failure = attempt(() => installExample(name));
     if (failure) missing.push(`examples/${name}: ${failure}`);
   }
   return missing;
@@ -61,12 +63,24 @@ export function exampleNames(): string[] {
 
 /** Installs what one example needs, unless it is there. Throws with npm's own words when npm fails. */
 export function installExample(name: string): void {
-  installLocked(join(root, "examples", name), `what examples/${name} needs`);
+  const folder = join(root, "examples", name);
+  installLocked(folder, `what examples/${name} needs`);
+  linkPackage(folder);
 }
 
-function tryInstall(parent: string, name: string, what: string): string {
+/** Examples import this package by its name, as users do; a dependency on a folder would fill their lock files with ours. */
+function linkPackage(folder: string): void {
+  const link = join(folder, "node_modules", "agentmatic");
+  if (existsSync(link)) return;
+  mkdirSync(join(folder, "node_modules"), { recursive: true });
+  rmSync(link, { force: true });
+  symlinkSync(process.platform === "win32" ? root : join("..", "..", ".."), link, "junction");
+}
+
+/** Returns why it failed, "" where it did not. */
+function attempt(install: () => void): string {
   try {
-    installLocked(join(root, parent, name), what);
+    install();
     return "";
   } catch (error) {
     return (error as Error).message;

@@ -1,8 +1,8 @@
 /** Agent graphs on one machine or on a cluster: what users import as `agentmatic`. */
 export { decodeValue, encodeValue } from "./checkpoint/codec.ts";
+export type { OpenInterrupt } from "./checkpoint/interrupts.ts";
 export { MemorySaver, type MemorySaverOptions, MemoryStore } from "./checkpoint/memory.ts";
 export type * from "./checkpoint/saver.ts";
-export type { OpenInterrupt } from "./engine/answers.ts";
 export { AgentmaticError, type ErrorCode, errorCodes } from "./errors.ts";
 export type { Node, NodeReturn, Path } from "./graph/builder.ts";
 export { Annotation, type Channel, type ChannelSpec, type StateOf, type UpdateFor } from "./graph/channels.ts";

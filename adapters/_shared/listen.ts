@@ -14,6 +14,7 @@ import { bind } from "./bind.ts";
 import { type HandlerOptions, type RequestListener, requestListener } from "./handler.ts";
 import { keepalive } from "./keepalive.ts";
 import { peek } from "./peek.ts";
+import { recycle, sessionMegabytesMax } from "./recycle.ts";
 
 export interface ListenOptions extends Omit<HandlerOptions, "shutdown" | "readMaxBytes"> {
   /** Bound exactly as given; port 0 takes a free one. */
@@ -87,17 +88,22 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
 }
 
-function http2Server(handler: RequestListener, streamsMax: number, onSession: (session: ServerHttp2Session) => void): Http2Server {
+function http2Server(
+  handler: RequestListener,
+  streamsMax: number,
+  onSession: (session: ServerHttp2Session) => void,
+): Http2Server {
   const settings = {
     maxConcurrentStreams: streamsMax,
     maxHeaderListSize: headerBytesMax,
     initialWindowSize: windowBytes,
     enablePush: false,
   };
-  const server = createHttp2Server({ settings }, handler);
+  const server = createHttp2Server({ settings, maxSessionMemory: sessionMegabytesMax }, handler);
   server.on("session", (session) => {
     session.on("error", () => {});
     session.setLocalWindowSize(windowBytes);
+    session.on("stream", (stream) => recycle(session, stream));
     onSession(session);
   });
   return server;

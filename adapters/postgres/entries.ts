@@ -1,8 +1,16 @@
 /** Batches of the port turned into the parameters of one statement: a column of every entry is one array. */
 import { packValues } from "../../src/checkpoint/pack.ts";
-import type { Commit, NewCheckpoint, RenewRequest, TaskWrites, TaskWritesRequest } from "../../src/checkpoint/saver.ts";
+import type {
+  Commit,
+  Fence,
+  NewCheckpoint,
+  RenewRequest,
+  TaskWrites,
+  TaskWritesRequest,
+} from "../../src/checkpoint/saver.ts";
 import { byteArray, checkText, intArray, textArray } from "./literals.ts";
 import { encodeJson } from "./rows.ts";
+import type { CommitShape } from "./statements.ts";
 
 /** A commit with its payload encoded, so that a retry costs nothing and its size is known before it is queued. */
 export interface CommitEntry {
@@ -23,7 +31,8 @@ export function commitEntry(commit: Commit): CommitEntry {
   const versions = checkpoint ? encodeJson(checkpoint.versions) : null;
   const changed = checkpoint ? packValues(checkpoint.values) : null;
   const outcome = finish ? encodeJson(finish.outcome) : null;
-  const own = (versions?.length ?? 0) + (changed?.length ?? 0) + (outcome?.length ?? 0) + (checkpoint?.body.length ?? 0);
+  const own =
+    (versions?.length ?? 0) + (changed?.length ?? 0) + (outcome?.length ?? 0) + (checkpoint?.body.length ?? 0);
   return { commit, versions, changed, outcome, bytes: own + bytesOf(writes) };
 }
 
@@ -45,41 +54,49 @@ function checkCheckpoint({ ns, checkpointId, parentId, runId }: NewCheckpoint): 
   checkText("runId", runId);
 }
 
-export function commitParameters(entries: readonly CommitEntry[]): string[] {
+/** Which parts of the statement a batch needs. */
+export function shapeOf(entries: readonly CommitEntry[]): CommitShape {
+  return {
+    writes: entries.some(({ commit }) => (commit.writes?.length ?? 0) > 0),
+    ends: entries.some(({ commit }) => commit.finish !== undefined),
+  };
+}
+
+export function commitParameters(entries: readonly CommitEntry[], { writes, ends }: CommitShape): string[] {
   const commits = entries.map(({ commit }) => commit);
-  const root = commits.map(({ checkpoint }) => (checkpoint?.ns === "" ? checkpoint : undefined));
+  const checkpoints = commits.map(({ checkpoint }) => checkpoint);
   return [
-    textArray(commits.map(({ fence }) => fence.threadId)),
-    intArray(commits.map(({ fence }) => fence.epoch)),
-    textArray(commits.map(({ fence }) => fence.nonce)),
+    ...fenceColumns(commits),
     textArray(commits.map(({ expectedHead }) => expectedHead)),
     textArray(commits.map(({ commitId }) => commitId)),
     intArray(commits.map(({ seq }) => seq)),
-    textArray(root.map((checkpoint) => checkpoint?.checkpointId ?? null)),
-    textArray(root.map((checkpoint) => checkpoint?.runId ?? null)),
-    textArray(commits.map(({ finish }) => finish?.runId ?? null)),
-    textArray(commits.map(({ finish }) => finish?.status ?? null)),
-    byteArray(entries.map(({ outcome }) => outcome)),
-    ...checkpointColumns(entries),
-    ...writeColumns(commits.map(({ writes = [] }) => writes)),
+    textArray(checkpoints.map((checkpoint) => checkpoint?.ns ?? null)),
+    textArray(checkpoints.map((checkpoint) => checkpoint?.checkpointId ?? null)),
+    textArray(checkpoints.map((checkpoint) => checkpoint?.parentId ?? null)),
+    textArray(checkpoints.map((checkpoint) => checkpoint?.runId ?? null)),
+    intArray(checkpoints.map((checkpoint) => checkpoint?.step ?? null)),
+    byteArray(entries.map(({ versions }) => versions)),
+    textArray(commits.map(({ checkpoint, seq }) => (checkpoint ? sources(checkpoint, seq) : null))),
+    byteArray(entries.map(({ changed }) => changed)),
+    byteArray(checkpoints.map((checkpoint) => checkpoint?.body ?? null)),
+    ...(ends ? endColumns(entries) : []),
+    ...(writes ? writeColumns(commits.map((commit) => commit.writes ?? [])) : []),
   ];
 }
 
-function checkpointColumns(entries: readonly CommitEntry[]): string[] {
-  const rows = entries.flatMap(({ commit: { checkpoint, seq }, versions, changed }, index) =>
-    checkpoint ? [{ ordinal: index + 1, seq, checkpoint, versions, changed }] : [],
-  );
+function endColumns(entries: readonly CommitEntry[]): string[] {
   return [
-    intArray(rows.map(({ ordinal }) => ordinal)),
-    textArray(rows.map(({ checkpoint }) => checkpoint.ns)),
-    textArray(rows.map(({ checkpoint }) => checkpoint.checkpointId)),
-    textArray(rows.map(({ checkpoint }) => checkpoint.parentId)),
-    textArray(rows.map(({ checkpoint }) => checkpoint.runId)),
-    intArray(rows.map(({ checkpoint }) => checkpoint.step)),
-    byteArray(rows.map(({ versions }) => versions)),
-    textArray(rows.map(({ checkpoint, seq }) => sources(checkpoint, seq))),
-    byteArray(rows.map(({ changed }) => changed)),
-    byteArray(rows.map(({ checkpoint }) => checkpoint.body)),
+    textArray(entries.map(({ commit }) => commit.finish?.runId ?? null)),
+    textArray(entries.map(({ commit }) => commit.finish?.status ?? null)),
+    byteArray(entries.map(({ outcome }) => outcome)),
+  ];
+}
+
+function fenceColumns(entries: readonly { readonly fence: Fence }[]): string[] {
+  return [
+    textArray(entries.map(({ fence }) => fence.threadId)),
+    intArray(entries.map(({ fence }) => fence.epoch)),
+    textArray(entries.map(({ fence }) => fence.nonce)),
   ];
 }
 
@@ -91,20 +108,16 @@ function sources({ versions }: NewCheckpoint, own: number): string {
 
 export function putWritesParameters(entries: readonly TaskWritesRequest[]): string[] {
   return [
-    textArray(entries.map(({ fence }) => fence.threadId)),
-    intArray(entries.map(({ fence }) => fence.epoch)),
-    textArray(entries.map(({ fence }) => fence.nonce)),
-    ...writeColumns(entries.map(({ writes }) => writes), entries.map(({ fence }) => fence.threadId)),
+    ...fenceColumns(entries),
+    ...writeColumns(
+      entries.map(({ writes }) => writes),
+      entries.map(({ fence }) => fence.threadId),
+    ),
   ];
 }
 
 export function renewParameters(entries: readonly RenewRequest[]): string[] {
-  return [
-    textArray(entries.map(({ fence }) => fence.threadId)),
-    intArray(entries.map(({ fence }) => fence.epoch)),
-    textArray(entries.map(({ fence }) => fence.nonce)),
-    textArray(entries.map(({ runId }) => runId)),
-  ];
+  return [...fenceColumns(entries), textArray(entries.map(({ runId }) => runId))];
 }
 
 /**

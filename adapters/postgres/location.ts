@@ -31,7 +31,8 @@ export function parseUrl(url: string, field = "url"): Location {
       continue;
     }
     const key = name.slice(prefix.length);
-    if (!known.includes(key)) throw invalid(field, `does not know "${name}", only ${prefix}${known.join(`, ${prefix}`)}`);
+    if (!known.includes(key))
+      throw invalid(field, `does not know "${name}", only ${prefix}${known.join(`, ${prefix}`)}`);
     ours[key] = value;
   }
   return { ...ours, url: rest.length === 0 ? address : `${address}?${rest.join("&")}` };
@@ -39,7 +40,7 @@ export function parseUrl(url: string, field = "url"): Location {
 
 /** `DATABASE_URL`, else the driver's own PG* variables. Throws `InvalidArgument` where none is set. */
 export function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Location {
-  const url = env["DATABASE_URL"];
+  const url = env.DATABASE_URL;
   if (url) return parseUrl(url, "DATABASE_URL");
   if (hostVariables.some((name) => env[name])) return { url: undefined };
   throw invalid("DATABASE_URL", `is not set, nor is one of ${hostVariables.join(", ")}`);

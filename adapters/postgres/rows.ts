@@ -1,7 +1,14 @@
 /** What the statements answer, turned into the port's values; columns by position, in the order of statements.ts. */
-import { AgentmaticError } from "../../src/errors.ts";
+
 import { unpackValues } from "../../src/checkpoint/pack.ts";
-import type { EncodedValues, StoredCheckpoint, TaskWriteKind, TaskWrites, ThreadHead } from "../../src/checkpoint/saver.ts";
+import type {
+  EncodedValues,
+  StoredCheckpoint,
+  TaskWriteKind,
+  TaskWrites,
+  ThreadHead,
+} from "../../src/checkpoint/saver.ts";
+import { AgentmaticError } from "../../src/errors.ts";
 import type { RunRecord, RunSpec, RunStatus } from "../../src/run/record.ts";
 
 /** Numbers come as strings where they are bigint, bytes as the driver's buffers. */
@@ -82,7 +89,11 @@ export function toCheckpoints(threadId: string, ns: string, rows: readonly Row[]
     });
 }
 
-function gather(threadId: string, versions: Record<string, number>, changed: Map<number, EncodedValues>): EncodedValues {
+function gather(
+  threadId: string,
+  versions: Record<string, number>,
+  changed: Map<number, EncodedValues>,
+): EncodedValues {
   // Not by assignment: a channel may be called `__proto__`.
   return Object.fromEntries(
     Object.entries(versions).map(([channel, version]) => {

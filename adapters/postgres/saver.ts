@@ -1,4 +1,347 @@
 /** The Postgres saver: one statement for everything that must be one step (statements.ts), batches in front of it. */
 import process from "node:process";
 import type { Sql } from "postgres";
-import { compareCodePoints } from "../../src/checkpoint/order.ts";
+import { checkLimit } from "../../src/checkpoint/memory.ts";
+import {
+  type CheckpointQuery,
+  type Claim,
+  type ClaimRequest,
+  type Commit,
+  checkpointQueryMax,
+  type Fence,
+  type RenewRequest,
+  type RenewResult,
+  type Saver,
+  type StoredCheckpoint,
+  type StoreIdentity,
+  type TaskWritesRequest,
+  type ThreadHead,
+  type WriteResult,
+} from "../../src/checkpoint/saver.ts";
+import { AgentmaticError, invalid } from "../../src/errors.ts";
+import { type Ports, systemPorts } from "../../src/ports.ts";
+import type { RunRecord, RunState } from "../../src/run/record.ts";
+import type { Admission, Admitted, Member, RunQuery } from "../../src/run/store.ts";
+import { again, Batcher } from "./batch.ts";
+import { Client } from "./client.ts";
+import {
+  bytesOf,
+  type CommitEntry,
+  checkWrite,
+  commitEntry,
+  commitParameters,
+  putWritesParameters,
+  renewParameters,
+  shapeOf,
+} from "./entries.ts";
+import { checkText } from "./literals.ts";
+import { checkSchema, fromEnvironment, type Location, parseUrl } from "./location.ts";
+import { afterRecord, toCheckpoints, toHead, toRecord } from "./rows.ts";
+import { admit, againMax, beat, getRun, listRuns, members, removeMember, updateRun } from "./runs.ts";
+import { Store } from "./store.ts";
+
+export interface PostgresSaverOptions {
+  /** `postgres://user:password@host:5432/database`. Without it and without `sql`: the driver's PG* variables. */
+  url?: string;
+  /**
+   * A pool of the `postgres` package to share instead. It stays the caller's to end, and to set up: give it a
+   * `statement_timeout` and an `idle_in_transaction_session_timeout` below the heartbeat limit.
+   */
+  sql?: Sql;
+  /** Schema of the tables; `agentmatic` if not given. */
+  schema?: string;
+  /** Most connections at the same time; 6 if not given. */
+  connections?: number;
+  /** Statements with commits in flight at the same time; 4, or one less than the connections, if not given. */
+  lanes?: number;
+  /** Residency zone and region of the store: written by `setup`, compared at every start. */
+  zone?: string;
+  region?: string;
+  /** False where a pooler such as PgBouncer (before 1.21, in transaction mode) knows no prepared statements. */
+  prepare?: boolean;
+  /**
+   * Server's limit on one statement, in milliseconds; 2,000 if not given, which is below the heartbeat limit of 3,000.
+   * 0 sends no limit (for a pooler that refuses such settings) and waits for answers as long as the connection lives.
+   */
+  statementTimeoutMs?: number;
+  /** Test hook: writes are taken whatever their fence and head, to show what fences are for. Never for real data. */
+  unsafeWithoutFence?: boolean;
+  ports?: Ports;
+}
+
+const defaultConnections = 6;
+const defaultLanes = 4;
+const defaultStatementTimeoutMs = 2_000;
+/** Entries in one statement, and the bytes after which it takes no further one. */
+const batchEntriesMax = 128;
+const batchBytesMax = 1024 * 1024;
+/** Entries, and statements, that may wait. */
+const queueMax = 10_000;
+
+export class PostgresSaver implements Saver {
+  readonly kind = "postgres";
+  readonly shared = true;
+  readonly #store: Store;
+  readonly #commits: Batcher<CommitEntry, WriteResult>;
+  readonly #writes: Batcher<TaskWritesRequest, WriteResult>;
+
+  /** Connects at the first call. Throws `InvalidArgument`, naming the option. */
+  constructor(options: PostgresSaverOptions = {}) {
+    const { schema = "agentmatic", connections = defaultConnections, sql, ports = systemPorts } = options;
+    const lanes = options.lanes ?? Math.max(1, Math.min(defaultLanes, connections - 1));
+    checkOptions(options, schema, connections, lanes);
+    const client = new Client({
+      url: options.url === undefined ? undefined : parseUrl(options.url).url,
+      sql,
+      connections,
+      queueMax,
+      prepare: options.prepare ?? true,
+      statementTimeoutMs: options.statementTimeoutMs ?? defaultStatementTimeoutMs,
+      ports,
+    });
+    const unfenced = options.unsafeWithoutFence ?? false;
+    this.#store = new Store({ client, schema, zone: options.zone, region: options.region, unfenced, ids: ports.ids });
+    this.#commits = commitBatcher(this.#store, lanes);
+    this.#writes = writesBatcher(this.#store, lanes);
+  }
+
+  /** `postgres://…?agentmatic_region=eu-west-1&agentmatic_zone=eu&agentmatic_schema=x`; the options win over the URL. */
+  static fromUrl(url: string, options: Omit<PostgresSaverOptions, "url" | "sql"> = {}): PostgresSaver {
+    return open(parseUrl(url), options);
+  }
+
+  /** From `DATABASE_URL`, else `PGHOST`, `PGDATABASE` or `PGUSER`. Throws `InvalidArgument` where none of them is set. */
+  static fromEnv(options: Omit<PostgresSaverOptions, "url" | "sql"> = {}): PostgresSaver {
+    return open(fromEnvironment(process.env), options);
+  }
+
+  setup(): Promise<void> {
+    return this.#store.setup();
+  }
+
+  identity(): Promise<StoreIdentity> {
+    return this.#store.identity();
+  }
+
+  close(): Promise<void> {
+    return this.#store.client.close();
+  }
+
+  admit(admission: Admission): Promise<Admitted> {
+    return admit(this.#store, admission);
+  }
+
+  getRun(runId: string): Promise<RunRecord | undefined> {
+    return getRun(this.#store, runId);
+  }
+
+  listRuns(query: RunQuery): Promise<readonly RunRecord[]> {
+    return listRuns(this.#store, query);
+  }
+
+  updateRun(runId: string, next: RunState): Promise<RunRecord> {
+    return updateRun(this.#store, runId, next);
+  }
+
+  beat(memberId: string): Promise<number> {
+    return beat(this.#store, memberId);
+  }
+
+  members(): Promise<readonly Member[]> {
+    return members(this.#store);
+  }
+
+  removeMember(memberId: string): Promise<void> {
+    return removeMember(this.#store, memberId);
+  }
+
+  async claim(request: ClaimRequest): Promise<Claim> {
+    const { threadId, runId, attempt, nonce, proposedEpoch = null, owner } = request;
+    await this.#store.checkIds({ threadId, runId });
+    checkText("nonce", nonce);
+    if (nonce === "") throw invalid("nonce", "must not be empty");
+    checkText("owner", owner);
+    const parameters = [threadId, runId, attempt, nonce, proposedEpoch, owner];
+    const [row] = await this.#store.client.run(this.#store.statements.claim, parameters, { urgent: true });
+    if (!row) throw stale(request, "it is not the thread's active run");
+    const record = toRecord(row);
+    const [verdict, epoch, commitId, checkpointId, headRun] = row.slice(afterRecord);
+    if (verdict === "inactive") throw stale(request, "it is not the thread's active run");
+    if (verdict === "ended") throw stale(request, `it is ${record.state.status}`);
+    if (verdict === "attempt") throw stale(request, `its attempt is ${record.state.attempt}`);
+    const fence: Fence = { threadId, epoch: Number(epoch), nonce };
+    return { fence, head: toHead(commitId, record.headSeq, checkpointId, headRun), record };
+  }
+
+  async renew(batch: readonly RenewRequest[]): Promise<readonly RenewResult[]> {
+    await this.#store.ready();
+    const results: RenewResult[] = [];
+    for (let from = 0; from < batch.length; from += batchEntriesMax) {
+      const part = batch.slice(from, from + batchEntriesMax);
+      for (const { fence, runId } of part) checkTexts({ nonce: fence.nonce, threadId: fence.threadId, runId });
+      const rows = await this.#store.client.run(this.#store.statements.renew, renewParameters(part), { urgent: true });
+      const held = new Map(rows.map(([n, cancel]) => [Number(n), cancel === true]));
+      part.forEach(({ fence }, index) => {
+        const cancelRequested = held.get(index + 1);
+        results.push(cancelRequested === undefined ? refused(fence) : { ok: true, cancelRequested });
+      });
+    }
+    return results;
+  }
+
+  async putWrites(batch: readonly TaskWritesRequest[]): Promise<readonly WriteResult[]> {
+    await this.#store.ready();
+    return Promise.all(
+      batch.map((request) =>
+        settle(async () => {
+          checkTexts({ nonce: request.fence.nonce, threadId: request.fence.threadId });
+          request.writes.forEach(checkWrite);
+          return this.#writes.add(request);
+        }),
+      ),
+    );
+  }
+
+  async commit(batch: readonly Commit[]): Promise<readonly WriteResult[]> {
+    await this.#store.ready();
+    const results: Promise<WriteResult>[] = new Array(batch.length);
+    const order = batch.map((_, index) => index).sort((a, b) => batch[a]!.seq - batch[b]!.seq);
+    for (const index of order) results[index] = settle(async () => this.#commits.add(commitEntry(batch[index]!)));
+    return Promise.all(results);
+  }
+
+  async head(threadId: string): Promise<ThreadHead | undefined> {
+    await this.#store.checkIds({ threadId });
+    const [row] = await this.#store.client.run(this.#store.statements.head, [threadId]);
+    return row && toHead(row[0], row[1], row[2], row[3]);
+  }
+
+  async get(threadId: string, ns: string, checkpointId?: string): Promise<StoredCheckpoint | undefined> {
+    await this.#store.checkIds({ threadId });
+    checkTexts({ ns, checkpointId: checkpointId ?? "" });
+    const { client, statements } = this.#store;
+    const named = checkpointId !== undefined;
+    const statement = named ? statements.getNamed : ns === "" ? statements.getCurrent : statements.getLatest;
+    const rows = await client.run(statement, named ? [threadId, ns, checkpointId] : [threadId, ns]);
+    return toCheckpoints(threadId, ns, rows)[0];
+  }
+
+  async list({ threadId, ns = "", before, limit }: CheckpointQuery): Promise<readonly StoredCheckpoint[]> {
+    await this.#store.checkIds({ threadId });
+    checkLimit(limit, checkpointQueryMax);
+    checkTexts({ ns, before: before ?? "" });
+    const rows = await this.#store.client.run(this.#store.statements.list, [threadId, ns, before ?? null, limit]);
+    return toCheckpoints(threadId, ns, rows);
+  }
+
+  async deleteThread(threadId: string): Promise<void> {
+    await this.#store.checkIds({ threadId });
+    for (let tries = 0; tries < againMax; tries++) {
+      const [row] = await this.#store.client.run(this.#store.statements.deleteThread, [threadId]);
+      if (row?.[0] === "busy") {
+        throw new AgentmaticError("ThreadBusy", `thread ${threadId} has the active run ${String(row[1])}`);
+      }
+      if (row?.[0] !== "again") return;
+    }
+    throw new AgentmaticError("Unavailable", `thread ${threadId}: others changed it ${againMax} times meanwhile`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function open(location: Location, options: Omit<PostgresSaverOptions, "url" | "sql">): PostgresSaver {
+  const { url, ...ours } = location;
+  return new PostgresSaver({ ...ours, ...options, ...(url === undefined ? {} : { url }) });
+}
+
+function checkOptions(options: PostgresSaverOptions, schema: string, connections: number, lanes: number): void {
+  const { zone = "", region = "", statementTimeoutMs = 0 } = options;
+  if (options.url !== undefined && options.sql) throw invalid("sql", "cannot be given together with url");
+  checkSchema(schema);
+  if (!Number.isInteger(connections) || connections < 1) throw invalid("connections", "must be 1 or more");
+  if (!Number.isInteger(lanes) || lanes < 1) throw invalid("lanes", "must be 1 or more");
+  if (!Number.isInteger(statementTimeoutMs) || statementTimeoutMs < 0) {
+    throw invalid("statementTimeoutMs", "must be a whole number of milliseconds, or 0");
+  }
+  if (zone !== "" && !/^[a-z][a-z0-9-]{0,31}$/.test(zone)) throw invalid("zone", `"${zone}" is not a zone name`);
+  if (!/^[A-Za-z0-9._-]{0,64}$/.test(region)) throw invalid("region", `"${region}" is not a region name`);
+}
+
+function commitBatcher(store: Store, lanes: number): Batcher<CommitEntry, WriteResult> {
+  return new Batcher<CommitEntry, WriteResult>({
+    ...limits(lanes),
+    line: ({ commit }) => commit.fence.threadId,
+    bytes: ({ bytes }) => bytes,
+    // A second commit of a thread builds on the first, which a statement cannot see while it writes it (P18).
+    joins: () => false,
+    async send(entries) {
+      const options = { urgent: true, batch: entries.length > 1 };
+      const shape = shapeOf(entries);
+      const rows = await store.client.run(store.statements.commit(shape), commitParameters(entries, shape), options);
+      const verdicts = new Map(rows.map(([n, verdict]) => [Number(n), String(verdict)]));
+      return entries.map(({ commit }, index) => judge(commit, verdicts.get(index + 1)));
+    },
+  });
+}
+
+function writesBatcher(store: Store, lanes: number): Batcher<TaskWritesRequest, WriteResult> {
+  return new Batcher<TaskWritesRequest, WriteResult>({
+    ...limits(lanes),
+    line: ({ fence }) => fence.threadId,
+    bytes: ({ writes }) => bytesOf(writes),
+    joins: (earlier, later) => earlier.fence.epoch === later.fence.epoch && earlier.fence.nonce === later.fence.nonce,
+    async send(entries) {
+      const options = { urgent: true, batch: entries.length > 1 };
+      const rows = await store.client.run(store.statements.putWrites, putWritesParameters(entries), options);
+      const held = new Set(rows.map(([n]) => Number(n)));
+      return entries.map(({ fence }, index) => (held.has(index + 1) ? { ok: true } : refused(fence)));
+    },
+  });
+}
+
+function limits(lanes: number) {
+  return {
+    lanes,
+    entriesMax: batchEntriesMax,
+    bytesMax: batchBytesMax,
+    queueMax,
+    // Where the server refused a statement, one of its entries may be why; out of reach it is so for all.
+    divisible: (thrown: unknown) => AgentmaticError.is(thrown) && thrown.details.sqlstate !== undefined,
+  };
+}
+
+function judge({ fence, finish }: Commit, verdict: string | undefined): WriteResult | typeof again {
+  const thread = `thread ${fence.threadId}`;
+  if (verdict === "ok" || verdict === "done") return { ok: true };
+  if (verdict === "again") return again;
+  if (verdict === "conflict") {
+    return { ok: false, error: new AgentmaticError("Conflict", `${thread}: the head is another`) };
+  }
+  if (verdict === "ends") {
+    return { ok: false, error: invalid("finish.runId", `${finish?.runId} is not the active run of ${thread}`) };
+  }
+  return refused(fence);
+}
+
+async function settle(work: () => Promise<WriteResult>): Promise<WriteResult> {
+  try {
+    return await work();
+  } catch (thrown) {
+    return { ok: false, error: AgentmaticError.from(thrown) };
+  }
+}
+
+function refused(fence: Fence): { ok: false; error: AgentmaticError } {
+  const message = `thread ${fence.threadId}: the claim of epoch ${fence.epoch} is over`;
+  return { ok: false, error: new AgentmaticError("FencedOut", message, { details: { epoch: fence.epoch } }) };
+}
+
+function stale({ runId, attempt }: ClaimRequest, why: string): AgentmaticError {
+  return new AgentmaticError("StaleAttempt", `run ${runId} cannot be claimed for attempt ${attempt}: ${why}`);
+}
+
+function checkTexts(texts: Readonly<Record<string, string>>): void {
+  for (const [field, text] of Object.entries(texts)) checkText(field, text);
+}

@@ -27,7 +27,7 @@ export interface Statements {
   readonly claim: string;
   readonly renew: string;
   readonly putWrites: string;
-  readonly commit: string;
+  commit(shape: CommitShape): string;
   readonly head: string;
   readonly getCurrent: string;
   readonly getNamed: string;
@@ -46,116 +46,145 @@ export function statements(name: string, unfenced: boolean): Statements {
     claim: claim(schema),
     renew: renew(schema),
     putWrites: putWrites(schema, unfenced),
-    commit: commit(schema, unfenced),
+    commit: (shape) => commit(schema, unfenced, shape),
     head: `SELECT commit_id, seq, checkpoint_id, run_id FROM ${schema}.threads WHERE thread_id = $1 AND seq > 0`,
     ...checkpointStatements(schema),
     deleteThread: deleteThread(schema),
   };
 }
 
+/** What a batch of commits holds, so that a statement has no parts that would find nothing to do. */
+export interface CommitShape {
+  readonly writes: boolean;
+  readonly ends: boolean;
+}
+
 /**
  * Answers: ordinal and verdict of each entry whose thread is there. `done`: it is this very commit that the head is at,
- * so an earlier try came through (P7). Of a refused entry no row is written, for all rows join what `moved` returned.
+ * so an earlier try came through (P7). Of a refused entry no row is written, for all rows come from what `moved` returned.
  */
-function commit(schema: string, unfenced: boolean): string {
+function commit(schema: string, unfenced: boolean, { writes, ends }: CommitShape): string {
+  const columns = entryColumns.filter(([name]) => ends || !endColumns.has(name));
   const fenced = unfenced
     ? ""
-    : `WHEN l.epoch <> l.my_epoch OR l.nonce <> l.my_nonce OR l.nonce = '' THEN 'fenced'
-        WHEN l.commit_id IS DISTINCT FROM l.expected OR l.seq <> l.my_seq - 1 THEN 'conflict'
-        WHEN l.ends IS NOT NULL AND l.active_run IS DISTINCT FROM l.ends THEN 'ends'`;
-  const upsert = unfenced
-    ? `ON CONFLICT (thread_id, seq) DO UPDATE SET epoch = excluded.epoch, ns = excluded.ns,
-        checkpoint_id = excluded.checkpoint_id, parent_id = excluded.parent_id, run_id = excluded.run_id,
-        step = excluded.step, versions = excluded.versions, sources = excluded.sources, changed = excluded.changed,
-        body = excluded.body`
-    : "";
-  return `WITH entry AS MATERIALIZED (
-      SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-        $8::text[], $9::text[], $10::text[], $11::bytea[]) WITH ORDINALITY AS e (thread_id, my_epoch, my_nonce, expected,
-        my_commit, my_seq, root_checkpoint, root_run, ends, end_status, outcome, n)
-    ), locked AS MATERIALIZED (
-      SELECT e.n, e.my_epoch, e.my_nonce, e.expected, e.my_commit, e.my_seq, e.ends, h.*
-      FROM entry e JOIN ${schema}.threads h ON h.thread_id = e.thread_id ORDER BY h.thread_id FOR UPDATE OF h
-    ), successor AS MATERIALIZED (
-      SELECT l.n, x.run_id FROM locked l CROSS JOIN LATERAL (${successorOf(schema, "l")}) x
-      WHERE l.ends = l.active_run AND l.waiting > 0
-    ), judged AS MATERIALIZED (
-      SELECT l.n, l.thread_id, l.my_epoch AS epoch, x.run_id AS next_run, coalesce(l.ends = l.active_run, false) AS ending,
-        CASE
-        WHEN l.commit_id = l.my_commit AND l.epoch = l.my_epoch THEN 'done'
+    : `WHEN h.epoch <> e.my_epoch OR h.nonce <> e.my_nonce OR h.nonce = '' THEN 'fenced'
+        WHEN h.commit_id IS DISTINCT FROM e.expected OR h.seq <> e.my_seq - 1 THEN 'conflict'
+        ${ends ? "WHEN e.ends IS NOT NULL AND h.active_run IS DISTINCT FROM e.ends THEN 'ends'" : ""}`;
+  return `WITH judged AS MATERIALIZED (
+      SELECT e.*, ${ends ? "x.run_id AS next_run, coalesce(e.ends = h.active_run, false) AS ending," : ""} CASE
+        WHEN h.commit_id = e.my_commit AND h.epoch = e.my_epoch THEN 'done'
         ${fenced}
-        WHEN l.ends = l.active_run AND l.waiting > 0 AND x.run_id IS NULL THEN 'again'
+        ${ends ? "WHEN e.ends = h.active_run AND h.waiting > 0 AND x.run_id IS NULL THEN 'again'" : ""}
         ELSE 'ok' END AS verdict
-      FROM locked l LEFT JOIN successor x ON x.n = l.n
+      FROM ${lockedEntries(schema, columns)}
+      ${ends ? `LEFT JOIN LATERAL (${successorOf(schema, "h", "e.ends = h.active_run")}) x ON true` : ""}
     ), moved AS (
-      UPDATE ${schema}.threads h SET commit_id = e.my_commit, seq = e.my_seq,
-        checkpoint_id = coalesce(e.root_checkpoint, h.checkpoint_id),
-        run_id = CASE WHEN e.root_checkpoint IS NULL THEN h.run_id ELSE e.root_run END,
-        nonce = CASE WHEN j.ending THEN '' ELSE h.nonce END,
-        active_run = CASE WHEN j.ending THEN j.next_run ELSE h.active_run END,
-        waiting = h.waiting - CASE WHEN j.next_run IS NULL THEN 0 ELSE 1 END
-      FROM judged j JOIN entry e ON e.n = j.n WHERE j.verdict = 'ok' AND h.thread_id = j.thread_id
-      RETURNING j.n, j.thread_id, j.epoch, e.my_seq AS seq, e.ends, e.end_status, e.outcome
+      UPDATE ${schema}.threads h SET commit_id = j.my_commit, seq = j.my_seq,
+        ${ends ? releasing : ""}
+        checkpoint_id = CASE WHEN j.ns = '' THEN j.checkpoint_id ELSE h.checkpoint_id END,
+        run_id = CASE WHEN j.ns = '' THEN j.run_id ELSE h.run_id END
+      FROM judged j WHERE j.verdict = 'ok' AND h.thread_id = j.thread_id
+      RETURNING j.*
     ), stored AS (
       INSERT INTO ${schema}.checkpoints (thread_id, seq, epoch, ns, checkpoint_id, parent_id, run_id, step, versions,
         sources, changed, body)
-      SELECT m.thread_id, m.seq, m.epoch, c.ns, c.checkpoint_id, c.parent_id, c.run_id, c.step, c.versions,
-        c.sources::bigint[], c.changed, c.body
-      FROM unnest($12::int[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::bytea[], $19::text[],
-        $20::bytea[], $21::bytea[]) AS c (n, ns, checkpoint_id, parent_id, run_id, step, versions, sources, changed, body)
-      JOIN moved m ON m.n = c.n ${upsert}
-    ), kept AS (${keepWrites(schema, 22, "moved")}
-    ), ended AS (
-      UPDATE ${schema}.runs r SET status = m.end_status, outcome = m.outcome, revision = r.revision + 1
-      FROM moved m WHERE m.ends IS NOT NULL AND r.run_id = m.ends AND r.status IN ${live}
-    )
-    SELECT j.n, CASE WHEN j.verdict = 'ok' AND m.n IS NULL THEN 'again' ELSE j.verdict END
-    FROM judged j LEFT JOIN moved m ON m.n = j.n`;
+      SELECT thread_id, my_seq, my_epoch, ns, checkpoint_id, parent_id, run_id, step, versions, sources::bigint[], changed,
+        body
+      FROM moved WHERE ns IS NOT NULL ${unfenced ? upsert : ""}
+    )${writes ? `, kept AS (${keepWrites(schema, columns.length + 1, "moved")})` : ""}${ends ? `, ${ended(schema)}` : ""}
+    SELECT n, 'ok' FROM moved UNION ALL SELECT n, verdict FROM judged WHERE verdict <> 'ok'`;
 }
 
-/** Six arrays from parameter `$at` on; `held` names the entries (n, thread_id) that were found in force. */
+/** Parameters of `commit`, one array each, in this order; then those of the writes. */
+const entryColumns: readonly (readonly [name: string, type: string])[] = [
+  ["thread_id", "text"],
+  ["my_epoch", "bigint"],
+  ["my_nonce", "text"],
+  ["expected", "text"],
+  ["my_commit", "text"],
+  ["my_seq", "bigint"],
+  ["ns", "text"],
+  ["checkpoint_id", "text"],
+  ["parent_id", "text"],
+  ["run_id", "text"],
+  ["step", "bigint"],
+  ["versions", "bytea"],
+  ["sources", "text"],
+  ["changed", "bytea"],
+  ["body", "bytea"],
+  ["ends", "text"],
+  ["end_status", "text"],
+  ["outcome", "bytea"],
+];
+
+const endColumns: ReadonlySet<string> = new Set(["ends", "end_status", "outcome"]);
+
+const releasing = `nonce = CASE WHEN j.ending THEN '' ELSE h.nonce END,
+        active_run = CASE WHEN j.ending THEN j.next_run ELSE h.active_run END,
+        waiting = h.waiting - CASE WHEN j.next_run IS NULL THEN 0 ELSE 1 END,`;
+
+const upsert = `ON CONFLICT (thread_id, seq) DO UPDATE SET epoch = excluded.epoch, ns = excluded.ns,
+        checkpoint_id = excluded.checkpoint_id, parent_id = excluded.parent_id, run_id = excluded.run_id,
+        step = excluded.step, versions = excluded.versions, sources = excluded.sources, changed = excluded.changed,
+        body = excluded.body`;
+
+function ended(schema: string): string {
+  return `ended AS (
+      UPDATE ${schema}.runs r SET status = m.end_status, outcome = m.outcome, revision = r.revision + 1
+      FROM moved m WHERE m.ends IS NOT NULL AND r.run_id = m.ends AND r.status IN ${live}
+    )`;
+}
+
+/**
+ * Entries `e` (one array a column, from the first parameter on, and the ordinal `n`) with their heads `h`, which are
+ * locked one after the other in the order of their ids, so that no two batches wait for each other (P18). A join would
+ * be planned as a walk over all threads where the plan was made while there were few.
+ */
+function lockedEntries(schema: string, columns: readonly (readonly [name: string, type: string])[]): string {
+  const arrays = columns.map(([, type], index) => `$${index + 1}::${type}[]`).join(", ");
+  const names = columns.map(([name]) => name).join(", ");
+  return `(
+        SELECT * FROM unnest(${arrays}) WITH ORDINALITY AS u (${names}, n) ORDER BY u.thread_id COLLATE "C"
+      ) e CROSS JOIN LATERAL (SELECT t.* FROM ${schema}.threads t WHERE t.thread_id = e.thread_id FOR UPDATE) h`;
+}
+
+/** Seven arrays from parameter `$at` on; `held` has the entries (n, thread_id) that they may be stored for. */
 function keepWrites(schema: string, at: number, held: string): string {
   const types = ["int", "text", "text", "text", "text", "text", "bytea"];
   const arrays = types.map((type, index) => `$${at + index}::${type}[]`).join(", ");
-  return `INSERT INTO ${schema}.writes AS w (thread_id, ns, checkpoint_id, task_id, kind, path, data)
-      SELECT m.thread_id, t.ns, t.checkpoint_id, t.task_id, t.kind, t.path, t.data
-      FROM unnest(${arrays}) AS t (n, ns, checkpoint_id, task_id, kind, path, data)
-      JOIN ${held} m ON m.n = t.n
+  return `INSERT INTO ${schema}.writes (thread_id, ns, checkpoint_id, task_id, kind, path, data)
+      SELECT m.thread_id, w.ns, w.checkpoint_id, w.task_id, w.kind, w.path, w.data
+      FROM unnest(${arrays}) AS w (n, ns, checkpoint_id, task_id, kind, path, data) JOIN ${held} m ON m.n = w.n
       ON CONFLICT (thread_id, ns, checkpoint_id, task_id, kind) DO UPDATE SET path = excluded.path, data = excluded.data`;
 }
 
 /** The waiting run with the lowest ticket. All of them came after the active one, whose ticket never changes. */
-function successorOf(schema: string, head: string): string {
-  return `SELECT r.run_id FROM ${schema}.runs r WHERE r.thread_id = ${head}.thread_id AND r.status IN ${live}
+function successorOf(schema: string, head: string, condition: string): string {
+  return `SELECT r.run_id FROM ${schema}.runs r WHERE ${condition} AND ${head}.waiting > 0
+        AND r.thread_id = ${head}.thread_id AND r.status IN ${live}
         AND r.ticket > (SELECT a.ticket FROM ${schema}.runs a WHERE a.run_id = ${head}.active_run)
         ORDER BY r.ticket LIMIT 1 FOR UPDATE OF r`;
 }
 
+const fenceColumns: readonly (readonly [name: string, type: string])[] = entryColumns.slice(0, 3);
+const inForce = `h.epoch = e.my_epoch AND h.nonce = e.my_nonce AND h.nonce <> ''`;
+
 /** Answers: ordinals of the entries whose fence is in force. */
 function putWrites(schema: string, unfenced: boolean): string {
-  return `WITH locked AS MATERIALIZED (
-      SELECT e.n, e.epoch AS my_epoch, e.nonce AS my_nonce, h.thread_id, h.epoch, h.nonce
-      FROM unnest($1::text[], $2::bigint[], $3::text[]) WITH ORDINALITY AS e (thread_id, epoch, nonce, n)
-      JOIN ${schema}.threads h ON h.thread_id = e.thread_id ORDER BY h.thread_id FOR UPDATE OF h
-    ), held AS MATERIALIZED (
-      SELECT l.n, l.thread_id FROM locked l
-      ${unfenced ? "" : "WHERE l.epoch = l.my_epoch AND l.nonce = l.my_nonce AND l.nonce <> ''"}
-    ), kept AS (${keepWrites(schema, 4, "held")}
-    )
+  return `WITH held AS MATERIALIZED (
+      SELECT e.n, e.thread_id FROM ${lockedEntries(schema, fenceColumns)} ${unfenced ? "" : `WHERE ${inForce}`}
+    ), kept AS (${keepWrites(schema, 4, "held")})
     SELECT n FROM held`;
 }
 
 /** Answers: ordinal and cancelRequested of the entries whose fence is in force. */
 function renew(schema: string): string {
-  return `WITH locked AS MATERIALIZED (
-      SELECT e.n, e.epoch AS my_epoch, e.nonce AS my_nonce, e.run_id AS my_run, h.epoch, h.nonce, h.active_run
-      FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) WITH ORDINALITY AS e (thread_id, epoch, nonce, run_id, n)
-      JOIN ${schema}.threads h ON h.thread_id = e.thread_id ORDER BY h.thread_id FOR UPDATE OF h
-    ), held AS MATERIALIZED (
-      SELECT l.n, l.my_run FROM locked l
-      WHERE l.epoch = l.my_epoch AND l.nonce = l.my_nonce AND l.nonce <> '' AND l.active_run = l.my_run
+  return `WITH held AS MATERIALIZED (
+      SELECT e.n, e.my_run FROM ${lockedEntries(schema, [...fenceColumns, ["my_run", "text"]])}
+      WHERE ${inForce} AND h.active_run = e.my_run
     ), counted AS (
-      UPDATE ${schema}.runs r SET lease = r.lease + 1 FROM (SELECT DISTINCT my_run FROM held) m WHERE r.run_id = m.my_run
+      UPDATE ${schema}.runs r SET lease = r.lease + 1
+      FROM (SELECT DISTINCT my_run FROM held) m WHERE r.run_id = m.my_run
       RETURNING r.run_id, r.cancel_requested
     )
     SELECT m.n, c.cancel_requested FROM held m JOIN counted c ON c.run_id = m.my_run`;
@@ -248,8 +277,8 @@ function updateRun(schema: string): string {
     ), subject AS MATERIALIZED (
       SELECT r.* FROM locked l JOIN ${schema}.runs r ON r.run_id = $1 AND r.thread_id = l.thread_id FOR UPDATE OF r
     ), successor AS MATERIALIZED (
-      SELECT x.run_id FROM locked l CROSS JOIN LATERAL (${successorOf(schema, "l")}) x
-      WHERE $2 NOT IN ${live} AND l.active_run = $1 AND l.waiting > 0
+      SELECT x.run_id FROM locked l CROSS JOIN LATERAL (
+        ${successorOf(schema, "l", `$2 NOT IN ${live} AND l.active_run = $1`)}) x
     ), judged AS MATERIALIZED (
       SELECT l.thread_id, l.seq, l.active_run = $1 AS active, $2 NOT IN ${live} AS ending, x.run_id AS next_run, CASE
         WHEN r.status NOT IN ${live} OR r.revision <> $3::bigint - 1 THEN 'conflict'
@@ -304,7 +333,7 @@ function checkpointStatements(schema: string) {
     UNION ALL
     SELECT 2, NULL, NULL, w.checkpoint_id, w.task_id, w.path, w.kind, NULL, NULL, w.data, NULL FROM ${schema}.writes w
     WHERE w.thread_id = $1 AND w.ns = $2 AND w.checkpoint_id IN (SELECT p.checkpoint_id FROM page p)
-    ORDER BY part, seq DESC, c COLLATE "C", b COLLATE "C", d COLLATE "C"`;
+    ORDER BY part, seq DESC, c, b, d`;
   const rows = `SELECT k.* FROM ${schema}.checkpoints k WHERE k.thread_id = $1 AND k.ns = $2`;
   return {
     getCurrent: read(`SELECT k.* FROM ${schema}.threads h JOIN ${schema}.checkpoints k ON k.thread_id = h.thread_id

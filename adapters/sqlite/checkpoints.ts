@@ -19,6 +19,23 @@ import type {
 import { AgentmaticError, invalid } from "../../src/errors.ts";
 import type { Session } from "./connection.ts";
 import { finish } from "./runs.ts";
+import {
+  deleteCheckpoints,
+  deleteRuns,
+  deleteSpecs,
+  deleteTaskWrites,
+  insertCheckpoint,
+  insertTaskWrite,
+  leaveTombstone,
+  replaceCheckpoint,
+  selectBefore,
+  selectChanged,
+  selectNamed,
+  selectNewest,
+  selectTaskWrites,
+  setHead,
+} from "./statements.ts";
+import { checkText } from "./text.ts";
 import { fencedOut, findThread, holds, type ThreadRow } from "./threads.ts";
 
 interface CheckpointRow {
@@ -80,9 +97,10 @@ export function writeCommit(session: Session, prepared: PreparedCommit, unfenced
     if (thread.commit_id !== expectedHead || thread.seq !== seq - 1) {
       throw new AgentmaticError("Conflict", `thread ${fence.threadId}: the head is another`);
     }
+    if (end && end.runId !== thread.active) throw invalid("finish.runId", `${end.runId} does not hold the thread`);
   }
   moveHead(session, thread, prepared.commit);
-  if (checkpoint) insertCheckpoint(session, thread, prepared, unfenced);
+  if (checkpoint) storeCheckpoint(session, thread, prepared, unfenced);
   for (const write of writes) insertWrite(session, thread, write);
   if (end) finish(session, end);
   return ok;
@@ -117,9 +135,7 @@ export function listCheckpoints(
   if (!thread) return [];
   const from = before === undefined ? undefined : named(session, thread, ns, before);
   if (before !== undefined && !from) return [];
-  const rows = session
-    .sql<CheckpointRow>(`${selectCheckpoint} WHERE thread = ? AND ns = ? AND seq < ? ORDER BY seq DESC LIMIT ?`)
-    .all(thread.id, ns, from?.seq ?? Number.MAX_SAFE_INTEGER, limit);
+  const rows = session.sql<CheckpointRow>(selectBefore).all(thread.id, ns, from?.seq ?? Number.MAX_SAFE_INTEGER, limit);
   return rows.map((row) => stored(session, threadId, thread, row));
 }
 
@@ -130,55 +146,33 @@ export function deleteThread(session: Session, threadId: string): void {
   if (thread.active !== null) {
     throw new AgentmaticError("ThreadBusy", `thread ${threadId} has the active run ${thread.active}`);
   }
-  session
-    .sql(`DELETE FROM agentmatic_specs WHERE id IN (SELECT id FROM agentmatic_runs WHERE thread = ?)`)
-    .run(thread.id);
-  session.sql(`DELETE FROM agentmatic_runs WHERE thread = ?`).run(thread.id);
-  session.sql(`DELETE FROM agentmatic_checkpoints WHERE thread = ?`).run(thread.id);
-  session.sql(`DELETE FROM agentmatic_writes WHERE thread = ?`).run(thread.id);
-  session
-    .sql(
-      `UPDATE agentmatic_threads SET epoch = epoch + 1, nonce = '', commit_id = NULL, seq = 0, checkpoint_id = NULL,
-        run_id = NULL WHERE id = ?`,
-    )
-    .run(thread.id);
+  session.sql(deleteSpecs).run(thread.id);
+  session.sql(deleteRuns).run(thread.id);
+  session.sql(deleteCheckpoints).run(thread.id);
+  session.sql(deleteTaskWrites).run(thread.id);
+  session.sql(leaveTombstone).run(thread.id);
 }
 
-const selectCheckpoint = `
-  SELECT seq, ns, checkpoint_id, parent_id, run_id, step, epoch, versions, body, changed FROM agentmatic_checkpoints`;
-
 function named(session: Session, thread: ThreadRow, ns: string, checkpointId: string): CheckpointRow | undefined {
-  return session
-    .sql<CheckpointRow>(
-      `${selectCheckpoint} WHERE thread = ? AND ns = ? AND checkpoint_id = ? ORDER BY seq DESC LIMIT 1`,
-    )
-    .get(thread.id, ns, checkpointId);
+  return session.sql<CheckpointRow>(selectNamed).get(thread.id, ns, checkpointId);
 }
 
 function newestOf(session: Session, thread: ThreadRow, ns: string): CheckpointRow | undefined {
-  return session
-    .sql<CheckpointRow>(`${selectCheckpoint} WHERE thread = ? AND ns = ? ORDER BY seq DESC LIMIT 1`)
-    .get(thread.id, ns);
+  return session.sql<CheckpointRow>(selectNewest).get(thread.id, ns);
 }
 
 function moveHead(session: Session, thread: ThreadRow, { commitId, seq, checkpoint }: Commit): void {
   const root = checkpoint?.ns === "" ? checkpoint : undefined;
   session
-    .sql(`UPDATE agentmatic_threads SET commit_id = ?, seq = ?, checkpoint_id = ?, run_id = ? WHERE id = ?`)
+    .sql(setHead)
     .run(commitId, seq, root?.checkpointId ?? thread.checkpoint_id, root?.runId ?? thread.run_id, thread.id);
 }
 
-const insertColumns = `INTO agentmatic_checkpoints
-  (thread, seq, ns, checkpoint_id, parent_id, run_id, step, epoch, versions, body, changed)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-const insertFenced = `INSERT ${insertColumns}`;
-const insertUnfenced = `INSERT OR REPLACE ${insertColumns}`;
-
-function insertCheckpoint(session: Session, thread: ThreadRow, prepared: PreparedCommit, unfenced: boolean): void {
+function storeCheckpoint(session: Session, thread: ThreadRow, prepared: PreparedCommit, unfenced: boolean): void {
   const { fence, seq } = prepared.commit;
   const { ns, checkpointId, parentId, runId, step, body } = prepared.commit.checkpoint!;
   session
-    .sql(unfenced ? insertUnfenced : insertFenced)
+    .sql(unfenced ? replaceCheckpoint : insertCheckpoint)
     .run(
       thread.id,
       seq,
@@ -196,21 +190,13 @@ function insertCheckpoint(session: Session, thread: ThreadRow, prepared: Prepare
 
 function insertWrite(session: Session, thread: ThreadRow, write: TaskWrites): void {
   session
-    .sql(
-      `INSERT OR REPLACE INTO agentmatic_writes (thread, ns, checkpoint_id, task_id, kind, path, data)
-      VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    )
+    .sql(insertTaskWrite)
     .run(thread.id, write.ns, write.checkpointId, write.taskId, write.kind, write.path, write.data);
 }
 
 function stored(session: Session, threadId: string, thread: ThreadRow, row: CheckpointRow): StoredCheckpoint {
   const versions = JSON.parse(row.versions) as Record<string, number>;
-  const writes = session
-    .sql<WriteRow>(
-      `SELECT task_id, path, kind, data FROM agentmatic_writes
-      WHERE thread = ? AND ns = ? AND checkpoint_id = ? ORDER BY path, task_id, kind`,
-    )
-    .all(thread.id, row.ns, row.checkpoint_id);
+  const writes = session.sql<WriteRow>(selectTaskWrites).all(thread.id, row.ns, row.checkpoint_id);
   return {
     checkpoint: {
       threadId,
@@ -248,9 +234,7 @@ function gather(
   for (const [channel, seq] of Object.entries(versions)) {
     let changed = changedBy.get(seq);
     if (!changed) {
-      const found = session
-        .sql<{ changed: Uint8Array }>(`SELECT changed FROM agentmatic_checkpoints WHERE thread = ? AND seq = ?`)
-        .get(thread.id, seq);
+      const found = session.sql<{ changed: Uint8Array }>(selectChanged).get(thread.id, seq);
       changed = found ? unpackValues(found.changed) : {};
       changedBy.set(seq, changed);
     }
@@ -270,10 +254,4 @@ export function checkWrites(writes: readonly TaskWrites[]): void {
     checkText("writes.taskId", taskId);
     checkText("writes.path", path);
   }
-}
-
-/** Node 22 and Deno read a text only up to its first NUL; UTF-8 has no unpaired surrogates. */
-function checkText(field: string, text: string): void {
-  if (text.includes("\0")) throw invalid(field, "has a NUL character");
-  if (!text.isWellFormed()) throw invalid(field, "has an unpaired surrogate");
 }

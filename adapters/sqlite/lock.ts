@@ -9,6 +9,8 @@ import { type Database, openDatabase } from "./driver.ts";
 import { failure, isBusy } from "./failure.ts";
 
 const lookEveryMs = 20;
+/** A longer pause between two looks counts as this much: then it was this process, or the machine, that stood still. */
+const pauseMsMax = 100;
 
 export interface LockWatch {
   /** Milliseconds for which the lock must be held without a pause. */
@@ -27,12 +29,15 @@ export async function writeLockHeld(path: string, { forMs, ports = systemPorts }
     const db = await openDatabase(path);
     try {
       db.exec("PRAGMA busy_timeout = 0");
-      const until = clock.monotonicMs() + forMs;
       const before = changes(db);
-      for (;;) {
+      let lookedMs = clock.monotonicMs();
+      for (let heldMs = 0; ; ) {
         if (isFree(db) || changes(db) !== before) return false;
-        if (clock.monotonicMs() >= until) return true;
-        await sleep(timers, Math.min(lookEveryMs, Math.max(1, until - clock.monotonicMs())));
+        const now = clock.monotonicMs();
+        heldMs += Math.min(now - lookedMs, pauseMsMax);
+        lookedMs = now;
+        if (heldMs >= forMs) return true;
+        await sleep(timers, lookEveryMs);
       }
     } finally {
       db.close();

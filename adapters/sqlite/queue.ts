@@ -20,10 +20,10 @@ const transactionMsMax = 10;
 
 /**
  * SQLite's lock is not fair: who asks again at once gets it again, and the others' waits grow to half a second. So one
- * that was refused not long ago, and hence has company, steps back for a moment after a turn of this length.
+ * that was refused not long ago, and hence has company, gives way for a moment after a turn of this length.
  */
-const turnMsMax = 5;
-const stepBackMs = 1;
+const turnMsMax = 3;
+const giveWayMs = 1;
 const companyMs = 1000;
 
 export type Job<T> = (session: Session) => T;
@@ -53,9 +53,9 @@ export class WriteQueue {
   readonly #options: QueueOptions;
   #entries: Entry[] = [];
   #draining: Promise<void> | undefined;
-  /** When another process's lock was last met, and when this one's turn began. */
+  /** When another process's lock was last met, and for how long this one has held it since it last gave way. */
   #refusedMs = Number.NEGATIVE_INFINITY;
-  #turnMs: number | undefined;
+  #heldMs = 0;
 
   constructor(connection: Connection, options: QueueOptions) {
     this.#connection = connection;
@@ -81,31 +81,30 @@ export class WriteQueue {
   }
 
   async #drain(): Promise<void> {
-    const { waits } = this.#options;
+    const { clock, timers, random } = this.#options.waits;
     let refusals = 0;
     while (this.#entries.length > 0) {
-      if (this.#shouldStepBack()) await sleep(waits.timers, stepBackMs);
+      if (this.#shouldGiveWay()) await sleep(timers, giveWayMs);
       // The event loop's turn: what the last transaction's answers set off joins the next one.
       await new Promise<void>((resolve) => setImmediate(resolve));
+      const began = clock.monotonicMs();
       if (this.#transact()) {
         refusals = 0;
+        this.#heldMs += clock.monotonicMs() - began;
         continue;
       }
-      this.#refusedMs = waits.clock.monotonicMs();
-      this.#turnMs = undefined;
+      this.#refusedMs = began;
+      this.#heldMs = 0;
       this.#expire();
-      if (this.#entries.length > 0) await sleep(waits.timers, delayMs(++refusals, waits.random));
+      if (this.#entries.length > 0) await sleep(timers, delayMs(++refusals, random));
     }
     this.#draining = undefined;
   }
 
-  #shouldStepBack(): boolean {
-    const now = this.#options.waits.clock.monotonicMs();
-    if (now - this.#refusedMs > companyMs) return false;
-    this.#turnMs ??= now;
-    if (now - this.#turnMs < turnMsMax) return false;
-    this.#turnMs = undefined;
-    return true;
+  #shouldGiveWay(): boolean {
+    if (this.#heldMs < turnMsMax) return false;
+    this.#heldMs = 0;
+    return this.#options.waits.clock.monotonicMs() - this.#refusedMs < companyMs;
   }
 
   /** False where another process holds the lock. */
@@ -117,7 +116,7 @@ export class WriteQueue {
       this.#options.inTransaction?.();
       this.#connection.commit();
     } catch (error) {
-      this.#connection.rollback();
+      this.#rollback();
       if (isBusy(error)) return false;
       // The disk is full, the file is gone: nobody's own fault, and nothing of it is in the store.
       const taken = this.#entries;
@@ -131,6 +130,13 @@ export class WriteQueue {
       else entry.resolve(outcome.value);
     }
     return true;
+  }
+
+  /** An error here must not hide the one that led here; nothing was committed either way. */
+  #rollback(): void {
+    try {
+      this.#connection.rollback();
+    } catch {}
   }
 
   #run(): [Entry, Outcome][] {

@@ -5,7 +5,18 @@ import { isTerminal, type RunRecord, type RunSpec, type RunState, type RunStatus
 import type { Admission, Admitted, RunQuery } from "../../src/run/store.ts";
 import { initialState } from "../../src/run/transitions.ts";
 import type { Session } from "./connection.ts";
-import type { SqlValue } from "./driver.ts";
+import {
+  countUpLease,
+  giveTicket,
+  insertRun,
+  insertSpec,
+  raiseEpoch,
+  releaseThread,
+  selectCancel,
+  selectRunById,
+  selectRuns,
+  updateState,
+} from "./statements.ts";
 import { fencedOut, findThread, headOf, holds, makeThread } from "./threads.ts";
 
 interface RunRow {
@@ -26,14 +37,8 @@ interface StoredRun {
   readonly record: RunRecord;
 }
 
-const selectRun = `
-  SELECT r.id, r.thread, r.ticket, r.lease, r.state, s.spec, s.input, t.active IS r.run AS active, t.seq
-  FROM agentmatic_runs r JOIN agentmatic_specs s ON s.id = r.id JOIN agentmatic_threads t ON t.id = r.thread`;
-
-const selectByRunId = `${selectRun} WHERE r.run = ?`;
-
 export function findRun(session: Session, runId: string): StoredRun | undefined {
-  const row = session.sql<RunRow>(selectByRunId).get(runId);
+  const row = session.sql<RunRow>(selectRunById).get(runId);
   return row && { id: row.id, thread: row.thread, record: recordOf(row) };
 }
 
@@ -49,16 +54,11 @@ export function admit(session: Session, { spec, coordinator, whenBusy }: Admissi
   }
   const thread = found ?? makeThread(session, spec.threadId);
   const ticket = thread.tickets + 1;
-  session
-    .sql(`UPDATE agentmatic_threads SET tickets = ?, active = coalesce(active, ?) WHERE id = ?`)
-    .run(ticket, spec.runId, thread.id);
+  session.sql(giveTicket).run(ticket, spec.runId, thread.id);
   const state = initialState(coordinator);
   const { input, ...rest } = spec;
   session
-    .sql(
-      `INSERT INTO agentmatic_runs (run, thread, ticket, live, status, coordinator, revision, lease, cancel, state)
-      VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)`,
-    )
+    .sql(insertRun)
     .run(
       spec.runId,
       thread.id,
@@ -66,11 +66,9 @@ export function admit(session: Session, { spec, coordinator, whenBusy }: Admissi
       ...stateColumns(state),
       state.lease,
       Number(state.cancelRequested),
-      text(state),
+      stateText(state),
     );
-  session
-    .sql(`INSERT INTO agentmatic_specs (id, spec, input) SELECT id, ?, ? FROM agentmatic_runs WHERE run = ?`)
-    .run(JSON.stringify(rest), input, spec.runId);
+  session.sql(insertSpec).run(JSON.stringify(rest), input, spec.runId);
   return { record: findRun(session, spec.runId)!.record, created: true };
 }
 
@@ -100,7 +98,7 @@ export function claim(session: Session, request: ClaimRequest): Claim {
     return { fence, head: headOf(thread), record: run.record };
   }
   const epoch = Math.max(thread.epoch + 1, request.proposedEpoch ?? 0);
-  session.sql(`UPDATE agentmatic_threads SET epoch = ?, nonce = ? WHERE id = ?`).run(epoch, request.nonce, thread.id);
+  session.sql(raiseEpoch).run(epoch, request.nonce, thread.id);
   writeState(session, run.id, {
     ...state,
     status: "running",
@@ -117,9 +115,7 @@ export function claim(session: Session, request: ClaimRequest): Claim {
 export function renew(session: Session, { fence, runId }: RenewRequest): RenewResult {
   const thread = findThread(session, fence.threadId);
   if (!thread || thread.active !== runId || !holds(thread, fence)) throw fencedOut(fence);
-  const run = session
-    .sql<{ id: number; cancel: number }>(`SELECT id, cancel FROM agentmatic_runs WHERE run = ?`)
-    .get(runId);
+  const run = session.sql<{ id: number; cancel: number }>(selectCancel).get(runId);
   if (!run) throw fencedOut(fence);
   countLease(session, run.id);
   return { ok: true, cancelRequested: run.cancel === 1 };
@@ -135,56 +131,41 @@ export function finish(session: Session, { runId, status, outcome }: RunFinish):
 }
 
 export function listRuns(session: Session, query: RunQuery): RunRecord[] {
-  const live = query.statuses?.every((status) => !isTerminal(status)) ?? false;
-  const filters: [string, SqlValue][] = [];
-  if (query.threadId !== undefined) filters.push(["t.thread = ?", query.threadId]);
-  if (query.coordinator !== undefined) filters.push(["r.coordinator = ?", query.coordinator]);
-  if (query.notCoordinator !== undefined) filters.push(["r.coordinator IS NOT ?", query.notCoordinator]);
-  if (query.after !== undefined) filters.push(["r.run > ?", query.after]);
-  const conditions = filters.map(([condition]) => condition);
-  const values = filters.map(([, value]) => value);
-  if (query.statuses) {
-    conditions.push(`r.status IN (${query.statuses.map(() => "?").join(", ")})`);
-    values.push(...query.statuses);
-  }
-  // Only with these very words does SQLite use the small index of live runs, which is what sweeps ask for.
-  if (live) conditions.push("r.live = 1");
-  const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
-  const rows = session.sql<RunRow>(`${selectRun} ${where} ORDER BY r.run LIMIT ?`).all(...values, query.limit);
+  const { statuses, threadId, coordinator, notCoordinator, after, limit } = query;
+  const text = selectRuns({
+    thread: threadId !== undefined,
+    coordinator: coordinator !== undefined,
+    notCoordinator: notCoordinator !== undefined,
+    after: after !== undefined,
+    statuses: statuses?.length,
+    live: statuses?.every((status) => !isTerminal(status)) ?? false,
+  });
+  const values = [threadId, coordinator, notCoordinator, after, ...(statuses ?? [])];
+  const rows = session.sql<RunRow>(text).all(...values.filter((value) => value !== undefined), limit);
   return rows.map(recordOf);
 }
 
 /** Gives the thread to its next queued run; `fenceOut` raises the epoch where the holder did not end the run itself. */
 function release(session: Session, { thread, record }: StoredRun, fenceOut: boolean): void {
-  session
-    .sql(
-      `UPDATE agentmatic_threads SET nonce = '', epoch = epoch + ?,
-        active = (SELECT run FROM agentmatic_runs WHERE thread = agentmatic_threads.id AND live = 1
-          ORDER BY ticket LIMIT 1)
-      WHERE id = ? AND active = ?`,
-    )
-    .run(fenceOut ? 1 : 0, thread, record.spec.runId);
+  session.sql(releaseThread).run(fenceOut ? 1 : 0, thread, record.spec.runId);
 }
 
 /** All but the lease, which belongs to the worker that counts it up, whatever a coordinator read before. */
 function writeState(session: Session, id: number, state: RunState): void {
   session
-    .sql(
-      `UPDATE agentmatic_runs SET status = ?, coordinator = ?, revision = ?, cancel = ?, state = ?, live = ?
-      WHERE id = ?`,
-    )
-    .run(...stateColumns(state), Number(state.cancelRequested), text(state), isTerminal(state.status) ? 0 : 1, id);
+    .sql(updateState)
+    .run(...stateColumns(state), Number(state.cancelRequested), stateText(state), isTerminal(state.status) ? 0 : 1, id);
 }
 
 function countLease(session: Session, id: number): void {
-  session.sql(`UPDATE agentmatic_runs SET lease = lease + 1 WHERE id = ?`).run(id);
+  session.sql(countUpLease).run(id);
 }
 
 function stateColumns(state: RunState): [RunStatus, string | null, number] {
   return [state.status, state.coordinator, state.revision];
 }
 
-function text({ lease: _, ...state }: RunState): string {
+function stateText({ lease: _, ...state }: RunState): string {
   return JSON.stringify(state);
 }
 

@@ -35,6 +35,7 @@ import { fromEnvironment, parseUrl } from "./location.ts";
 import * as members from "./members.ts";
 import { type Job, WriteQueue } from "./queue.ts";
 import * as runs from "./runs.ts";
+import { checkText } from "./text.ts";
 import { findThread, headOf } from "./threads.ts";
 
 export interface SqliteSaverOptions {
@@ -163,6 +164,8 @@ export class SqliteSaver implements Saver {
   async claim(request: ClaimRequest): Promise<Claim> {
     const { zone } = await this.identity();
     checkIds(zone, request.threadId, request.runId);
+    if (request.nonce === "") throw invalid("nonce", "must not be empty");
+    checkText("nonce", request.nonce);
     return this.#write((session) => runs.claim(session, request));
   }
 
@@ -233,7 +236,7 @@ export class SqliteSaver implements Saver {
 
   /** Opens the file at the first use; a failure to open is tried again by the next call. */
   #ready(): Promise<Open> {
-    if (this.#closed) return Promise.reject(new AgentmaticError("FailedPrecondition", `SQLite ${this.path}: closed`));
+    if (this.#closed) return Promise.reject(closed(this.path));
     this.#opening ??= this.#openFile().catch((error) => {
       this.#opening = undefined;
       throw error;
@@ -283,6 +286,7 @@ export class SqliteSaver implements Saver {
     return this.#guard(async () => {
       const { connection } = await this.#ready();
       return this.#retry(() => {
+        if (this.#closed) throw closed(this.path);
         connection.begin("DEFERRED");
         try {
           return read(connection);
@@ -292,6 +296,10 @@ export class SqliteSaver implements Saver {
       }) as Promise<T>;
     });
   }
+}
+
+function closed(path: string): AgentmaticError {
+  return new AgentmaticError("FailedPrecondition", `SQLite ${path}: this saver is closed`);
 }
 
 function checkIds(zone: string, ...ids: string[]): void {

@@ -3,6 +3,7 @@
 import type { Fence, ThreadHead } from "../../src/checkpoint/saver.ts";
 import { AgentmaticError } from "../../src/errors.ts";
 import type { Session } from "./connection.ts";
+import { insertThread, selectThread } from "./statements.ts";
 
 export interface ThreadRow {
   readonly id: number;
@@ -20,18 +21,11 @@ export interface ThreadRow {
 }
 
 export function findThread(session: Session, threadId: string): ThreadRow | undefined {
-  return session
-    .sql<ThreadRow>(
-      `SELECT id, epoch, nonce, commit_id, seq, checkpoint_id, run_id, active, tickets
-      FROM agentmatic_threads WHERE thread = ?`,
-    )
-    .get(threadId);
+  return session.sql<ThreadRow>(selectThread).get(threadId);
 }
 
 export function makeThread(session: Session, threadId: string): ThreadRow {
-  session
-    .sql(`INSERT INTO agentmatic_threads (thread, epoch, nonce, seq, tickets) VALUES (?, 0, '', 0, 0)`)
-    .run(threadId);
+  session.sql(insertThread).run(threadId);
   return findThread(session, threadId)!;
 }
 

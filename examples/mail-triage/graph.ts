@@ -15,7 +15,7 @@ export const TICKETS_VARIABLE = "MAIL_TRIAGE_TICKETS";
 const channels = {
   /** The mail's place in the corpus. */
   index: Annotation<number>(),
-  /** The mail as it arrived, one char a byte. */
+  /** The mail as it arrived, one char a byte; emptied once it is parsed, so that it does not travel on with the state. */
   raw: Annotation<string>(),
   mail: Annotation<ParsedMail>(),
   features: Annotation<LanguageFeatures>(),
@@ -42,7 +42,7 @@ const node = (run: (state: TriageState, context: NodeContext) => Update | Promis
 export const mailTriage: StateGraph<TriageChannels> = new StateGraph(channels)
   .addNode(
     "parse",
-    node(async ({ raw }) => ({ mail: await parseMail(raw) })),
+    node(async ({ raw }) => ({ mail: await parseMail(raw), raw: "" })),
   )
   .addNode(
     "features",

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { FREEZE_MS } from "./faults.ts";
 
 export interface Options {
   /** How many mails, or all of them. */
@@ -27,16 +28,19 @@ Usage: npm start -- [options]
 
   --mails N|all    how many of the ${MAILS_MAX} mails of the SpamAssassin corpus (default ${DEFAULT_MAILS})
   --workers N      worker processes (default 3)
-  --store URL      sqlite:PATH, postgres://USER@HOST:PORT/DB or memory: (default: an SQLite file in a new temporary folder)
-  --kills N        workers to end with SIGKILL on the way, each replaced (default 1)
-  --freezes N      workers to stop for a while with SIGSTOP (default 1)
+  --store URL      sqlite:PATH, postgres://USER@HOST:PORT/DB or memory: (default: an SQLite file in a new temporary
+                   folder). With memory: each worker keeps its runs to itself, so those of a killed or frozen worker fail
+                   with an error that says why, and the report counts them as lost
+  --kills N        workers to end with SIGKILL on the way, each replaced (default 1); the job waits for replacements
+  --freezes N      workers to stop with SIGSTOP for ${FREEZE_MS / 1000} seconds (default 1)
   --unfenced       switch the store's fence off, to see the report count what goes wrong then
   --llm MODEL      let a language model draft the answers; needs MAIL_TRIAGE_LLM_URL (a service that speaks OpenAI's
                    chat completions) and MAIL_TRIAGE_LLM_KEY, and prints the number of calls first
   --seed N         choose other mails and other victims (default 1)
   --help           this text
 
-The last line of the output is RESULT and a JSON object.
+The last line of the output is RESULT and a JSON object. The exit code is 0 where no run was lost and nothing happened
+twice, 1 where something did, and 2 for a wrong option.
 `;
 
 /** A wrong option; its message is one line that names the option. */

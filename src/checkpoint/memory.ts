@@ -5,7 +5,14 @@
 import { AgentmaticError, invalid } from "../errors.ts";
 import { type Ids, systemPorts } from "../ports.ts";
 import { checkId, checkZone } from "../run/ids.ts";
-import { isTerminal, type RunOutcome, type RunRecord, type RunSpec, type RunState, type RunStatus } from "../run/record.ts";
+import {
+  isTerminal,
+  type RunOutcome,
+  type RunRecord,
+  type RunSpec,
+  type RunState,
+  type RunStatus,
+} from "../run/record.ts";
 import { type Admission, type Admitted, type Member, membersMax, type RunQuery, runQueryMax } from "../run/store.ts";
 import { initialState } from "../run/transitions.ts";
 import { compareCodePoints } from "./order.ts";
@@ -16,7 +23,6 @@ import {
   type ClaimRequest,
   type Commit,
   checkpointQueryMax,
-  type EncodedValues,
   type Fence,
   type NewCheckpoint,
   type RenewRequest,
@@ -167,6 +173,7 @@ export class MemorySaver implements Saver {
 
   async claim(request: ClaimRequest): Promise<Claim> {
     this.#checkIds(request.threadId, request.runId);
+    if (request.nonce === "") throw invalid("nonce", "is empty");
     const thread = this.#store.threads.get(request.threadId);
     const run = this.#store.runs.get(request.runId);
     if (!thread || !run || run.spec.threadId !== request.threadId || thread.activeRun !== request.runId) {
@@ -226,6 +233,11 @@ export class MemorySaver implements Saver {
         return { ok: false, error: new AgentmaticError("Conflict", `thread ${fence.threadId}: the head is another`) };
       }
     }
+    const run = finish && this.#store.runs.get(finish.runId);
+    if (finish && !(run && thread.activeRun === finish.runId)) {
+      const text = `finish.runId: ${finish.runId} is not the run that holds thread ${fence.threadId}`;
+      return { ok: false, error: new AgentmaticError("InvalidArgument", text) };
+    }
     const root = checkpoint?.ns === "";
     thread.head = {
       commitId: commit.commitId,
@@ -233,9 +245,9 @@ export class MemorySaver implements Saver {
       checkpointId: root ? checkpoint.checkpointId : thread.head.checkpointId,
       runId: root ? checkpoint.runId : thread.head.runId,
     };
-    if (checkpoint) thread.rows.set(commit.seq, { checkpoint, seq: commit.seq, epoch: fence.epoch });
+    if (checkpoint)
+      thread.rows.set(commit.seq, { checkpoint: copied(checkpoint), seq: commit.seq, epoch: fence.epoch });
     for (const write of commit.writes ?? []) put(thread, write);
-    const run = finish && this.#store.runs.get(finish.runId);
     if (finish && run) this.#finish(run, finish.status, finish.outcome);
     return ok;
   }
@@ -307,17 +319,16 @@ export class MemorySaver implements Saver {
 
   #stored(threadId: string, thread: Thread, row: Row): StoredCheckpoint {
     const { checkpoint, seq, epoch } = row;
-    const values: Record<string, Uint8Array> = {};
-    for (const [channel, version] of Object.entries(checkpoint.versions)) {
-      const value = thread.rows.get(version)?.checkpoint.values[channel];
-      if (!value) {
+    const values = Object.entries(checkpoint.versions).map(([channel, version]): [string, Uint8Array] => {
+      const from = thread.rows.get(version)?.checkpoint.values;
+      if (!from || !Object.hasOwn(from, channel)) {
         throw new AgentmaticError("DataLoss", `thread ${threadId}: channel ${channel} of commit ${version} is missing`);
       }
-      values[channel] = value;
-    }
+      return [channel, from[channel]!.slice()];
+    });
     const writes = [...(thread.writes.get(writesKey(checkpoint))?.values() ?? [])].sort(compareWrites);
-    const full: Checkpoint = { ...checkpoint, values: values as EncodedValues, threadId, seq, epoch };
-    return { checkpoint: full, writes };
+    const full: Checkpoint = { ...copied(checkpoint), values: Object.fromEntries(values), threadId, seq, epoch };
+    return { checkpoint: full, writes: writes.map((write) => ({ ...write, data: write.data.slice() })) };
   }
 
   #thread(threadId: string): Thread {
@@ -351,15 +362,23 @@ export class MemorySaver implements Saver {
   }
 }
 
+/** The store's own copy: what a caller does to its bytes afterwards changes nothing here. */
+function copied(checkpoint: NewCheckpoint): NewCheckpoint {
+  const values = Object.entries(checkpoint.values).map(([name, value]): [string, Uint8Array] => [name, value.slice()]);
+  // From entries, as a key like __proto__ must stay a key.
+  const versions = Object.fromEntries(Object.entries(checkpoint.versions));
+  return { ...checkpoint, versions, values: Object.fromEntries(values), body: checkpoint.body.slice() };
+}
+
 function put(thread: Thread, write: TaskWrites): void {
   const key = writesKey(write);
   let tasks = thread.writes.get(key);
   if (!tasks) thread.writes.set(key, (tasks = new Map()));
-  tasks.set(`${write.taskId}\n${write.kind}`, write);
+  tasks.set(JSON.stringify([write.taskId, write.kind]), { ...write, data: write.data.slice() });
 }
 
 function writesKey({ ns, checkpointId }: { ns: string; checkpointId: string }): string {
-  return `${ns}\n${checkpointId}`;
+  return JSON.stringify([ns, checkpointId]);
 }
 
 function compareWrites(a: TaskWrites, b: TaskWrites): number {

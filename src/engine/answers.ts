@@ -1,24 +1,14 @@
-/** Interrupts and the answers to them, as they lie beside a checkpoint. */
-import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+/** What a caller answers, and the writes that give it to the tasks that wait. */
+import { encodeValue } from "../checkpoint/codec.ts";
+import {
+  pendingInterrupts,
+  readAnswers,
+  readInterrupt,
+  type StoredAnswer,
+  type StoredInterrupt,
+} from "../checkpoint/interrupts.ts";
 import type { StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
 import { AgentmaticError, invalid } from "../errors.ts";
-
-export interface OpenInterrupt {
-  readonly id: string;
-  readonly value: unknown;
-}
-
-/** Stored as kind `interrupt`: what a task waits for. */
-interface StoredInterrupt extends OpenInterrupt {
-  readonly node: string;
-}
-
-/** Stored as kind `resume`: the answers a task has been given, by interrupt id; each is given once (P15). */
-interface StoredAnswer {
-  readonly id: string;
-  readonly value: unknown;
-  readonly runId: string;
-}
 
 /** One answer for the only open interrupt, answers by id, or nothing: just go on. */
 export type Answers =
@@ -38,22 +28,6 @@ export function interruptId(taskId: string, index: number): string {
 
 export function interruptWrite(base: Omit<TaskWrites, "kind" | "data">, interrupt: StoredInterrupt): TaskWrites {
   return { ...base, kind: "interrupt", data: encodeValue(interrupt, "interrupt") };
-}
-
-export function openInterrupts(writes: readonly TaskWrites[]): OpenInterrupt[] {
-  return writes
-    .filter(({ kind }) => kind === "interrupt")
-    .map(({ data }) => decodeValue(data) as StoredInterrupt)
-    .map(({ id, value }) => ({ id, value }));
-}
-
-/** The open interrupts of a stored checkpoint: those that no answer was given to yet. */
-export function pendingInterrupts(stored: StoredCheckpoint): OpenInterrupt[] {
-  const answered = new Set<string>();
-  for (const write of stored.writes) {
-    if (write.kind === "resume") for (const { id } of readAnswers(write)) answered.add(id);
-  }
-  return openInterrupts(stored.writes).filter(({ id }) => !answered.has(id));
 }
 
 export function answersOf(stored: StoredCheckpoint | undefined, taskId: string): ReadonlyMap<string, unknown> {
@@ -81,7 +55,7 @@ export function resumeWrites(stored: StoredCheckpoint | undefined, answers: Answ
     if (!ids.has(id) && !given.has(id)) throw invalid(`resume.${id}`, "no interrupt of this id is open on the thread");
   }
   for (const write of open) {
-    const { id } = decodeValue(write.data) as StoredInterrupt;
+    const { id } = readInterrupt(write);
     if (!Object.hasOwn(byId, id) || given.has(id)) continue;
     const before = stored.writes.find(({ kind, taskId }) => kind === "resume" && taskId === write.taskId);
     const all: StoredAnswer[] = [...(before ? readAnswers(before) : []), { id, value: byId[id], runId }];
@@ -97,8 +71,4 @@ function onlyOne(stored: StoredCheckpoint, value: unknown, given: ReadonlySet<st
   if (open.length === 0) throw new AgentmaticError("FailedPrecondition", "resume: no interrupt is open on the thread");
   const ids = open.map(({ id }) => id).join(", ");
   throw invalid("resume", `${open.length} interrupts are open; answer them by id: ${ids}`);
-}
-
-function readAnswers(write: TaskWrites): StoredAnswer[] {
-  return decodeValue(write.data) as StoredAnswer[];
 }

@@ -13,7 +13,12 @@ export function commitDurably(saver: Saver, commit: Commit, ports: Ports, signal
   return durably(() => saver.commit([commit]), ports, signal);
 }
 
-export function putWritesDurably(saver: Saver, request: TaskWritesRequest, ports: Ports, signal: AbortSignal): Promise<void> {
+export function putWritesDurably(
+  saver: Saver,
+  request: TaskWritesRequest,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<void> {
   return durably(() => saver.putWrites([request]), ports, signal);
 }
 

@@ -1,5 +1,6 @@
 /** One attempt of a run, from its claim to its end: the superstep loop over the pure functions of `step.ts`. */
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+import { type OpenInterrupt, openInterrupts } from "../checkpoint/interrupts.ts";
 import type { Claim, Commit, RunFinish, Saver, StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
 import { AgentmaticError, errorValue } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
@@ -8,11 +9,20 @@ import type { EventKind, RunEvent } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type TraceContext } from "../run/record.ts";
 import { noSpans, type Span, type Spans } from "../telemetry/spans.ts";
-import { type Answers, answersFrom, type OpenInterrupt, openInterrupts, resumeWrites } from "./answers.ts";
+import { type Answers, answersFrom, resumeWrites } from "./answers.ts";
 import { commitDurably, putWritesDurably } from "./durable.ts";
 import type { HeldLease } from "./lease.ts";
 import { decodeBody, emptySnapshot, fromCheckpoint, type Snapshot, type Source, toCheckpoint } from "./snapshot.ts";
-import { type Advanced, advance, applyInput, inputUpdates, planTasks, type Task, type TaskOutcome, type TaskResult } from "./step.ts";
+import {
+  type Advanced,
+  advance,
+  applyInput,
+  inputUpdates,
+  planTasks,
+  type Task,
+  type TaskOutcome,
+  type TaskResult,
+} from "./step.ts";
 import { Superstep } from "./superstep.ts";
 import { runEntry } from "./task.ts";
 
@@ -72,7 +82,11 @@ class Attempt {
     this.#options = options;
     this.#snapshot = emptySnapshot(options.plan);
     this.#spans = options.spans ?? noSpans;
-    this.#span = this.#spans.start("agentmatic.graph.run", spanAttributes(options.claim), options.claim.record.spec.trace);
+    this.#span = this.#spans.start(
+      "agentmatic.graph.run",
+      spanAttributes(options.claim),
+      options.claim.record.spec.trace,
+    );
     this.#commitId = options.claim.head.commitId;
     this.#seq = options.claim.head.seq;
     this.#onCancel = () => this.#abort.abort(new AgentmaticError("Cancelled", "the run was cancelled"));
@@ -103,7 +117,10 @@ class Attempt {
         const tasks = planTasks(this.#options.plan, this.#snapshot, "");
         if (tasks.length === 0) return await this.#finish("succeeded");
         if (this.#taken >= spec.maxSteps) {
-          throw new AgentmaticError("StepLimit", `the run took ${this.#taken} supersteps, its limit, and is not at an end`);
+          throw new AgentmaticError(
+            "StepLimit",
+            `the run took ${this.#taken} supersteps, its limit, and is not at an end`,
+          );
         }
         if (this.#options.draining()) throw new AgentmaticError("Unavailable", "the worker is draining");
         await this.#options.flow?.();
@@ -127,7 +144,8 @@ class Attempt {
     const continuing = claim.head.runId === spec.runId;
     const from = continuing ? claim.head.checkpointId : (state.base ?? null);
     const stored = from === null ? undefined : await saver.get(spec.threadId, "", from);
-    if (from !== null && !stored) throw new AgentmaticError("NotFound", `thread ${spec.threadId}: checkpoint ${from} is not there`);
+    if (from !== null && !stored)
+      throw new AgentmaticError("NotFound", `thread ${spec.threadId}: checkpoint ${from} is not there`);
     if (stored) this.#snapshot = fromCheckpoint(plan, stored.checkpoint);
     this.#pending = stored;
     if (continuing) {
@@ -189,16 +207,23 @@ class Attempt {
   }
 
   /** Commits a superstep; with its end where nothing is due after it, or where a breakpoint stops the run there. */
-  async #commit({ snapshot, changed }: Advanced, source: Source, outcomes: readonly TaskOutcome[]): Promise<RunEnd | undefined> {
+  async #commit(
+    { snapshot, changed }: Advanced,
+    source: Source,
+    outcomes: readonly TaskOutcome[],
+  ): Promise<RunEnd | undefined> {
     const { plan, claim } = this.#options;
     const { runId } = claim.record.spec;
     const due = snapshot.next.length + snapshot.sends.length > 0;
     const stops = due && this.#stopsAt(plan, snapshot, outcomes);
-    const finish: RunFinish | undefined = due && !stops ? undefined : {
-      runId,
-      status: stops ? "interrupted" : "succeeded",
-      outcome: { checkpointId: snapshot.checkpointId },
-    };
+    const finish: RunFinish | undefined =
+      due && !stops
+        ? undefined
+        : {
+            runId,
+            status: stops ? "interrupted" : "succeeded",
+            outcome: { checkpointId: snapshot.checkpointId },
+          };
     const taken = source === "loop" ? this.#taken + 1 : this.#taken;
     const checkpoint = toCheckpoint(snapshot, {
       ns: "",
@@ -217,14 +242,22 @@ class Attempt {
   }
 
   #stopsAt(plan: Plan, snapshot: Snapshot, outcomes: readonly TaskOutcome[]): boolean {
-    if (plan.interruptAfter.size > 0 && outcomes.some(({ task }) => plan.interruptAfter.has(task.node.name))) return true;
+    if (plan.interruptAfter.size > 0 && outcomes.some(({ task }) => plan.interruptAfter.has(task.node.name)))
+      return true;
     if (plan.interruptBefore.size === 0) return false;
     return [...snapshot.next, ...snapshot.sends.map(({ node }) => node)].some((name) => plan.interruptBefore.has(name));
   }
 
   /** Ends the run with a commit that carries no checkpoint. */
-  async #finish(status: RunFinish["status"], error?: AgentmaticError, writes: readonly TaskWrites[] = []): Promise<RunEnd> {
-    const outcome = { checkpointId: this.#snapshot.checkpointId || null, ...(error ? { error: errorValue(error) } : {}) };
+  async #finish(
+    status: RunFinish["status"],
+    error?: AgentmaticError,
+    writes: readonly TaskWrites[] = [],
+  ): Promise<RunEnd> {
+    const outcome = {
+      checkpointId: this.#snapshot.checkpointId || null,
+      ...(error ? { error: errorValue(error) } : {}),
+    };
     await this.#write({ finish: { runId: this.#options.claim.record.spec.runId, status, outcome }, writes });
     return this.#end(status, error);
   }
@@ -233,7 +266,8 @@ class Attempt {
     const reason: unknown = this.#abort.signal.aborted ? this.#abort.signal.reason : error;
     const cause = AgentmaticError.from(reason);
     // Not this run's fault and not its end: another attempt goes on from the last commit. (What nodes throw is wrapped.)
-    if (AgentmaticError.is(cause, "FencedOut", "Unavailable", "Conflict", "ResourceExhausted")) return this.stopped(cause);
+    if (AgentmaticError.is(cause, "FencedOut", "Unavailable", "Conflict", "ResourceExhausted"))
+      return this.stopped(cause);
     return await this.#finish(AgentmaticError.is(cause, "Cancelled") ? "cancelled" : "failed", cause, this.#leftover);
   }
 
@@ -246,10 +280,14 @@ class Attempt {
       seq: this.#seq + 1,
       ...parts,
     };
-    const span = this.#spans.start("agentmatic.checkpoint.write", {
-      "agentmatic.store": saver.kind,
-      "agentmatic.seq": commit.seq,
-    }, this.#trace);
+    const span = this.#spans.start(
+      "agentmatic.checkpoint.write",
+      {
+        "agentmatic.store": saver.kind,
+        "agentmatic.seq": commit.seq,
+      },
+      this.#trace,
+    );
     try {
       await commitDurably(saver, commit, ports, this.#options.lease.lost);
     } catch (thrown) {
@@ -290,7 +328,17 @@ class Attempt {
     const { runId } = claim.record.spec;
     const { node = "", taskId = "" } = fields;
     const data = encodeValue(fields.data, kind);
-    emit({ runId, kind, epoch: claim.fence.epoch, attempt: claim.record.state.attempt, seq, ns: "", node, taskId, data });
+    emit({
+      runId,
+      kind,
+      epoch: claim.fence.epoch,
+      attempt: claim.record.state.attempt,
+      seq,
+      ns: "",
+      node,
+      taskId,
+      data,
+    });
   }
 
   #end(status: RunEnd["status"], error?: AgentmaticError): RunEnd {

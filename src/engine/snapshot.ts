@@ -81,11 +81,6 @@ export function decodeBody(checkpoint: Checkpoint): CheckpointBody {
   return body as CheckpointBody;
 }
 
-/** Every channel's value by name. */
-export function decodeValues(checkpoint: Checkpoint): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(checkpoint.values).map(([name, bytes]) => [name, decodeValue(bytes)]));
-}
-
 export function fromCheckpoint(plan: Plan, checkpoint: Checkpoint): Snapshot {
   const { next, sends, joins } = decodeBody(checkpoint);
   const values: Record<string, unknown> = { ...emptySnapshot(plan).values };

@@ -59,7 +59,8 @@ export interface Advanced {
  * wrote one last-value channel, naming both.
  */
 export function advance(plan: Plan, from: Snapshot, outcomes: readonly TaskOutcome[], to: Advance): Advanced {
-  const sorted = outcomes.length > 1 ? [...outcomes].sort((a, b) => compareCodePoints(a.task.path, b.task.path)) : outcomes;
+  const sorted =
+    outcomes.length > 1 ? [...outcomes].sort((a, b) => compareCodePoints(a.task.path, b.task.path)) : outcomes;
   const state = new StateWriter(plan, from, to.seq);
   const next = new Set<string>();
   const sends: Packet[] = [];
@@ -87,7 +88,13 @@ export function advance(plan: Plan, from: Snapshot, outcomes: readonly TaskOutco
 }
 
 /** The snapshot that a new input makes of the thread's state; what was due before is dropped, as in LangGraph.js. */
-export function applyInput(plan: Plan, from: Snapshot, updates: TaskResult["updates"], entry: TaskResult, to: Advance): Advanced {
+export function applyInput(
+  plan: Plan,
+  from: Snapshot,
+  updates: TaskResult["updates"],
+  entry: TaskResult,
+  to: Advance,
+): Advanced {
   const start: PlanNode = { name: "input", run: () => undefined, ...plan.entry };
   const outcome: TaskOutcome = { task: { node: start, path: "" }, result: { ...entry, updates } };
   const first = from.checkpointId === "" ? initialChannels(from) : [];
@@ -115,7 +122,12 @@ export function inputUpdates(plan: Plan, input: unknown): TaskResult["updates"] 
 }
 
 /** The state with a task's own writes in it: what its conditional edges see. */
-export function withUpdates(plan: Plan, from: Snapshot, node: string, updates: TaskResult["updates"]): Record<string, unknown> {
+export function withUpdates(
+  plan: Plan,
+  from: Snapshot,
+  node: string,
+  updates: TaskResult["updates"],
+): Record<string, unknown> {
   const state = new StateWriter(plan, from, 0);
   for (const [channel, value] of updates) state.write(node, channel, value);
   return state.values;
@@ -167,7 +179,13 @@ function initialChannels(from: Snapshot): string[] {
   return Object.keys(from.values);
 }
 
-function arrive(plan: Plan, joins: Record<string, readonly string[]>, index: number, node: string, next: Set<string>): void {
+function arrive(
+  plan: Plan,
+  joins: Record<string, readonly string[]>,
+  index: number,
+  node: string,
+  next: Set<string>,
+): void {
   const join = plan.joins[index]!;
   const key = `${join.sources.join("+")}>${join.target}`;
   const seen = joins[key] ?? [];

@@ -131,7 +131,11 @@ export class Superstep {
     const node = task.node.name;
     const context = this.context(node, task.id);
     if (wants("tasks")) event("tasks", { node, taskId: task.id, data: { phase: "start" } });
-    const span = spans.start("agentmatic.node.execute", { "agentmatic.node": node, "agentmatic.step": context.step }, trace);
+    const span = spans.start(
+      "agentmatic.node.execute",
+      { "agentmatic.node": node, "agentmatic.step": context.step },
+      trace,
+    );
     try {
       const result = await runTask(plan, snapshot, task, context);
       if (abort.aborted) throw abort.reason;

@@ -17,7 +17,12 @@ export async function runTask(plan: Plan, snapshot: Snapshot, task: Task, contex
 }
 
 /** What follows an input: the conditional edges of START, seen with the input in the state. */
-export async function runEntry(plan: Plan, snapshot: Snapshot, updates: TaskResult["updates"], context: NodeContext): Promise<TaskResult> {
+export async function runEntry(
+  plan: Plan,
+  snapshot: Snapshot,
+  updates: TaskResult["updates"],
+  context: NodeContext,
+): Promise<TaskResult> {
   const result: TaskResult = { updates, goto: [], sends: [] };
   if (plan.entry.branches.length === 0) return result;
   return await addBranches(plan, snapshot, { name: "__start__", run: () => undefined, ...plan.entry }, result, context);
@@ -35,7 +40,13 @@ async function call(plan: Plan, node: string, run: Call, input: unknown, context
   }
 }
 
-async function addBranches(plan: Plan, from: Snapshot, node: PlanNode, result: TaskResult, context: NodeContext): Promise<TaskResult> {
+async function addBranches(
+  plan: Plan,
+  from: Snapshot,
+  node: PlanNode,
+  result: TaskResult,
+  context: NodeContext,
+): Promise<TaskResult> {
   const goto = [...result.goto];
   const sends = [...result.sends];
   const state = withUpdates(plan, from, node.name, result.updates);

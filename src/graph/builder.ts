@@ -64,7 +64,11 @@ export class GraphBuilder<S extends ChannelSpec> {
    * After `from`, `path` decides: a node's name, `END`, a `Send`, several of them, or a key of `targets`.
    * With a list of targets only those may be named.
    */
-  addConditionalEdges(from: string, path: Path<S>, targets?: readonly string[] | Readonly<Record<string, string>>): this {
+  addConditionalEdges(
+    from: string,
+    path: Path<S>,
+    targets?: readonly string[] | Readonly<Record<string, string>>,
+  ): this {
     if (typeof path !== "function") throw graphError(from, "a conditional edge needs a function");
     const map = Array.isArray(targets) ? byName(targets) : (targets as Readonly<Record<string, string>> | undefined);
     this.#branches.push({ from, path: path as PathFunction, ...(map ? { targets: map } : {}) });

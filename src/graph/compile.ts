@@ -53,7 +53,8 @@ function compileChannels(spec: ChannelSpec): Map<string, Channel<unknown, unknow
 function checkEdges({ nodes, edges, branches }: Draft, names: ReadonlySet<string>): void {
   const source = (name: string) => {
     if (name === END) throw graphError(END, "no edge can start at the end");
-    if (name !== START && !names.has(name)) throw graphError(name, "an edge starts at it, but the graph has no such node");
+    if (name !== START && !names.has(name))
+      throw graphError(name, "an edge starts at it, but the graph has no such node");
   };
   const target = (name: string) => {
     if (name === START) throw graphError(START, "no edge can lead to the start");
@@ -98,7 +99,8 @@ function checkReachable(draft: Draft, names: ReadonlySet<string>): void {
 function checkWriters(draft: Draft, channels: ReadonlyMap<string, Channel<unknown, unknown>>): void {
   for (const node of draft.nodes) {
     for (const channel of node.writes) {
-      if (!channels.has(channel)) throw graphError(node.name, `it declares a write to "${channel}", which is no channel`);
+      if (!channels.has(channel))
+        throw graphError(node.name, `it declares a write to "${channel}", which is no channel`);
     }
   }
   for (const from of [START, ...draft.nodes.map((node) => node.name)]) {
@@ -108,7 +110,10 @@ function checkWriters(draft: Draft, channels: ReadonlyMap<string, Channel<unknow
         if (channels.get(channel)?.kind !== "last") continue;
         const other = writers.get(channel);
         if (other !== undefined) {
-          throw graphError(to, `it and "${other}" both write "${channel}" in one superstep: give the channel a reducer`);
+          throw graphError(
+            to,
+            `it and "${other}" both write "${channel}" in one superstep: give the channel a reducer`,
+          );
         }
         writers.set(channel, to);
       }

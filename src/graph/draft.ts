@@ -35,4 +35,3 @@ export interface Draft {
 export function graphError(node: string, problem: string): AgentmaticError {
   return new AgentmaticError("InvalidGraph", `node "${node}": ${problem}`, { details: { node } });
 }
-

@@ -1,9 +1,11 @@
 /** A graph that can be run: in this process, or on a cluster where one is bound. */
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+import { decodeValues } from "../checkpoint/ended.ts";
+import { type OpenInterrupt, pendingInterrupts } from "../checkpoint/interrupts.ts";
 import { MemorySaver } from "../checkpoint/memory.ts";
 import type { Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
-import { type Answers, type OpenInterrupt, pendingInterrupts } from "../engine/answers.ts";
-import { decodeBody, decodeValues, type Source } from "../engine/snapshot.ts";
+import type { Answers } from "../engine/answers.ts";
+import { decodeBody, type Source } from "../engine/snapshot.ts";
 import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "../graph/channels.ts";
 import { type Command, isCommand } from "../graph/command.ts";
@@ -108,6 +110,7 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
     const handle = await this.start(input, config, modes);
     handle.end.catch(() => undefined);
     for await (const event of handle.events) {
+      if (event.kind === "retract" && !(many && modes.some((mode) => provisional.has(mode)))) continue;
       const data = eventData(event);
       yield many ? [event.kind, data] : data;
     }
@@ -145,12 +148,19 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
 
   /** The thread's current state, or the one at `checkpointId`; undefined for a thread without checkpoints. */
   async getState(config: InvokeConfig): Promise<StateSnapshot<S> | undefined> {
-    const stored = await this.#saver().get(threadOf(config), "", config.checkpointId ?? config.configurable?.checkpoint_id);
+    const stored = await this.#saver().get(
+      threadOf(config),
+      "",
+      config.checkpointId ?? config.configurable?.checkpoint_id,
+    );
     return stored && readState<S>(stored);
   }
 
   /** The thread's checkpoints, newest first. */
-  async *getStateHistory(config: InvokeConfig, options: { limit?: number } = {}): AsyncGenerator<StateSnapshot<S>, void> {
+  async *getStateHistory(
+    config: InvokeConfig,
+    options: { limit?: number } = {},
+  ): AsyncGenerator<StateSnapshot<S>, void> {
     const limit = options.limit ?? Number.POSITIVE_INFINITY;
     let before: string | undefined;
     for (let given = 0; given < limit; ) {
@@ -184,6 +194,8 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
 }
 
 const historyPage = 100;
+/** Modes whose events may be retracted by a hand-off; a reader of several modes is told with `["retract", { attempt }]`. */
+const provisional: ReadonlySet<StreamMode> = new Set(["messages", "custom", "tasks"]);
 
 function encodeInput<S extends ChannelSpec>(plan: Plan, input: GraphInput<S>): Pick<RunRequest, "kind" | "input"> {
   if (input === null) return { kind: "resume", input: encodeValue({ kind: "none" } satisfies Answers) };

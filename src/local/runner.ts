@@ -1,4 +1,6 @@
 /** Runs graphs in this process: admits, claims and executes, with the same records and fences as a worker. */
+
+import { storedEnd } from "../checkpoint/ended.ts";
 import type { Claim, Saver } from "../checkpoint/saver.ts";
 import { LeaseKeeper } from "../engine/lease.ts";
 import { executeRun } from "../engine/run.ts";
@@ -11,7 +13,6 @@ import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type RunRecord } from "../run/record.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
 import { makeSpec } from "../run/spec.ts";
-import { storedEnd } from "../engine/ended.ts";
 import { handOff, requestCancel } from "../run/transitions.ts";
 
 export interface LocalRunnerOptions {
@@ -56,7 +57,12 @@ export class LocalRunner implements Runner {
   }
 
   /** Brings the run to its end, and before it whatever run of the thread was left behind by a process that died. */
-  async #drive(admitted: RunRecord, request: RunRequest, events: Channel<RunEvent>, signal?: AbortSignal): Promise<RunEnd> {
+  async #drive(
+    admitted: RunRecord,
+    request: RunRequest,
+    events: Channel<RunEvent>,
+    signal?: AbortSignal,
+  ): Promise<RunEnd> {
     const { saver, ports } = this.#options;
     const { runId, threadId } = admitted.spec;
     const watch = new LeaseWatch(ports, this.#leaseMs);
@@ -90,7 +96,12 @@ export class LocalRunner implements Runner {
     return watch.expired(spec.runId, state.attempt, state.lease);
   }
 
-  async #attempt(record: RunRecord, request: RunRequest, events?: Channel<RunEvent>, signal?: AbortSignal): Promise<RunEnd | undefined> {
+  async #attempt(
+    record: RunRecord,
+    request: RunRequest,
+    events?: Channel<RunEvent>,
+    signal?: AbortSignal,
+  ): Promise<RunEnd | undefined> {
     const { plan, saver, ports, config } = this.#options;
     const claimedMs = ports.clock.monotonicMs();
     let claim: Claim;

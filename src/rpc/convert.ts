@@ -3,9 +3,9 @@ import { create } from "@bufbuild/protobuf";
 import { type ErrorValue, invalid, isErrorCode } from "../errors.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import { checkId } from "../run/ids.ts";
-import type { Dispatch, GraphRef, NewRun, RunContext, RunEnd, StoreRef, WorkerInfo } from "../run/link.ts";
+import type { Dispatch, GraphRef, InlineRun, NewRun, RunContext, RunEnd, StoreRef, WorkerInfo } from "../run/link.ts";
 import type { TraceContext } from "../run/record.ts";
-import { kindFromWire, kindToWire, statusFromWire, statusToWire } from "./enums.ts";
+import { kindFromWire, kindToWire, runKindFromWire, runKindToWire, statusFromWire, statusToWire } from "./enums.ts";
 import * as run from "./gen/agentmatic/v1/run_pb.ts";
 import * as worker from "./gen/agentmatic/v1/worker_pb.ts";
 import { jsonFromWire, jsonToWire } from "./json.ts";
@@ -164,6 +164,7 @@ export function dispatchToWire(dispatch: Dispatch): worker.Dispatch {
     graph: graphToWire(dispatch.graph),
     context: contextToWire(dispatch.context),
     events: kindsToWire(dispatch.events),
+    inline: dispatch.inline && { ...dispatch.inline, kind: runKindToWire(dispatch.inline.kind) },
   });
 }
 
@@ -180,7 +181,12 @@ export function dispatchFromWire(path: string, message: worker.Dispatch): Dispat
     graph: graphFromWire(present(`${path}.graph`, message.graph)),
     context: contextFromWire(message.context),
     events: kindsFromWire(`${path}.events`, message.events),
+    ...(message.inline ? { inline: inlineFromWire(`${path}.inline`, message.inline) } : {}),
   };
+}
+
+function inlineFromWire(path: string, { kind, input, maxSteps }: worker.InlineRun): InlineRun {
+  return { kind: runKindFromWire(`${path}.kind`, kind), input, maxSteps };
 }
 
 export function newRunToWire(path: string, newRun: NewRun): worker.NewRun {
@@ -195,10 +201,11 @@ export function newRunToWire(path: string, newRun: NewRun): worker.NewRun {
   });
 }
 
+/** Ids may be empty: the worker mints them. */
 export function newRunFromWire(path: string, message: worker.NewRun, events: readonly EventKind[]): NewRun {
   const { runId, threadId, graph, input, resume, maxSteps } = message;
   if (runId !== "") checkId(`${path}.run_id`, runId);
-  checkId(`${path}.thread_id`, threadId);
+  if (threadId !== "") checkId(`${path}.thread_id`, threadId);
   if (graph === "") throw invalid(`${path}.graph`, "must be the name of a graph");
   if (input && resume) throw invalid(`${path}.resume`, "cannot be given together with an input");
   return {

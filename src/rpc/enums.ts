@@ -1,8 +1,9 @@
 /** The closed sets of names, and their numbers on the wire. A number without a name is refused, never guessed. */
 import { invalid } from "../errors.ts";
 import type { EventKind } from "../run/events.ts";
-import type { RunStatus } from "../run/record.ts";
+import type { RunKind, RunStatus } from "../run/record.ts";
 import { EventKind as WireKind, RunStatus as WireStatus } from "./gen/agentmatic/v1/run_pb.ts";
+import { RunKind as WireRunKind } from "./gen/agentmatic/v1/worker_pb.ts";
 
 const statusNumbers: Readonly<Record<RunStatus, WireStatus>> = {
   queued: WireStatus.QUEUED,
@@ -24,6 +25,13 @@ const kindNumbers: Readonly<Record<EventKind, WireKind>> = {
   retract: WireKind.RETRACT,
 };
 
+const runKindNumbers: Readonly<Record<RunKind, WireRunKind>> = {
+  input: WireRunKind.INPUT,
+  resume: WireRunKind.RESUME,
+  update: WireRunKind.UPDATE,
+};
+
+const runKinds = byNumber(runKindNumbers);
 const statuses = byNumber(statusNumbers);
 const kinds = byNumber(kindNumbers);
 
@@ -41,6 +49,14 @@ export function kindToWire(kind: EventKind): WireKind {
 
 export function kindFromWire(field: string, kind: WireKind): EventKind {
   return named(kinds, field, kind);
+}
+
+export function runKindToWire(kind: RunKind): WireRunKind {
+  return runKindNumbers[kind];
+}
+
+export function runKindFromWire(field: string, kind: WireRunKind): RunKind {
+  return named(runKinds, field, kind);
 }
 
 function byNumber<Name extends string>(numbers: Readonly<Record<Name, number>>): ReadonlyMap<number, Name> {

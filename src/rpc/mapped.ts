@@ -24,6 +24,11 @@ export function mapped<From, To>(
           leave(iterator);
           return { done: true, value: undefined };
         },
+        // Connect asks this of a request stream, and calls it when writing to the connection fails.
+        async throw(error: unknown): Promise<IteratorResult<To, undefined>> {
+          leave(iterator);
+          throw error;
+        },
       };
     },
   };

@@ -5,7 +5,7 @@
  */
 import type { ErrorValue } from "../errors.ts";
 import type { EventKind, RunEvent } from "./events.ts";
-import type { ResidencyRule, RunStatus, TraceContext } from "./record.ts";
+import type { ResidencyRule, RunKind, RunStatus, TraceContext } from "./record.ts";
 
 export interface GraphRef {
   readonly name: string;
@@ -50,6 +50,15 @@ export interface Dispatch {
   readonly graph: GraphRef;
   readonly context: RunContext;
   readonly events: readonly EventKind[];
+  /** Only to a worker whose store is its own memory: what the record would say. */
+  readonly inline?: InlineRun;
+}
+
+export interface InlineRun {
+  readonly kind: RunKind;
+  /** Encoded by the state codec. */
+  readonly input: Uint8Array;
+  readonly maxSteps: number;
 }
 
 export type ToWorker =

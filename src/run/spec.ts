@@ -63,7 +63,8 @@ function checkRegions({ residency }: Partial<RunContext>): void {
 }
 
 function checkCount(field: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > max) throw invalid(field, `must be a whole number from 1 to ${max}`);
+  if (!Number.isInteger(value) || value < 1 || value > max)
+    throw invalid(field, `must be a whole number from 1 to ${max}`);
 }
 
 async function hashInput(...parts: readonly (string | Uint8Array)[]): Promise<string> {

@@ -4,7 +4,15 @@
  * A worker's changes (claim, finish) are made by the store inside `claim` and `commit`.
  */
 import { AgentmaticError } from "../errors.ts";
-import { type AttemptRecord, type HandoffReason, historyMax, isTerminal, type RunOutcome, type RunRecord, type RunState } from "./record.ts";
+import {
+  type AttemptRecord,
+  type HandoffReason,
+  historyMax,
+  isTerminal,
+  type RunOutcome,
+  type RunRecord,
+  type RunState,
+} from "./record.ts";
 
 /** A change that ends the run without a worker: the store also releases the thread and fences out any owner (P9). */
 export type TerminalStatus = "cancelled" | "failed" | "dead";

@@ -229,7 +229,13 @@ const lease: ConformanceCase = {
     const taken = await stored(saver, runId);
     outcomes(await saver.renew([{ fence: first.fence, runId }]), "FencedOut");
     equal((await stored(saver, runId)).state.lease, taken.state.lease, "lease after an old owner's renewal");
-    outcomes(await saver.renew([{ fence: second.fence, runId: "unknown-run" }]), "FencedOut");
+    const behind = await admitted(saver, { threadId: first.threadId });
+    const elsewhere = await held(saver);
+    for (const other of ["unknown-run", behind.spec.runId, elsewhere.runId]) {
+      const before = await saver.getRun(other);
+      outcomes(await saver.renew([{ fence: second.fence, runId: other }]), "FencedOut");
+      equal(await saver.getRun(other), before, "a run that the fence is not for");
+    }
     outcomes(await saver.renew([]));
   },
 };

@@ -197,7 +197,7 @@ export async function dump(
   saver: Saver,
   threadId: string,
   runIds: readonly string[],
-  namespaces = [""],
+  namespaces: readonly string[] = [""],
 ): Promise<Dump> {
   const head = await saver.head(threadId);
   const checkpoints: StoredCheckpoint[] = [];

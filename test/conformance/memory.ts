@@ -8,8 +8,8 @@ export const harness: Harness = {
     const stores = new Map<string, MemoryStore>();
     return {
       async open({ store = "main", zone = "", region = "", setup = true } = {}) {
-        let shared = stores.get(store);
-        if (!shared) stores.set(store, (shared = new MemoryStore()));
+        const shared = stores.get(store) ?? new MemoryStore();
+        stores.set(store, shared);
         const saver = new MemorySaver({ store: shared, zone, region });
         if (setup) await saver.setup();
         return saver;

@@ -207,7 +207,7 @@ describe("what is refused, by its field", () => {
     ["attempt 0", /dispatch\.attempt/, () => request({ dispatch: { runId: "r", threadId: "t", graph } })],
     ["a cancel of nothing", /cancel\.run_id/, () => request({ cancel: {} })],
     ["a number above 2^53", /permits\.seen/, () => response({ permits: { seen: "9007199254740993" } })],
-    ["a new run without a thread", /new_run\.thread_id/, () => run({ newRun: { graph: "g" } })],
+    ["a new run with a bad id", /new_run\.thread_id/, () => run({ newRun: { graph: "g", threadId: "a\nb" } })],
     ["a new run without a graph", /new_run\.graph/, () => run({ newRun: { threadId: "t" } })],
     [
       "input and answer at once",

@@ -72,7 +72,10 @@ export class EchoEndpoint implements WorkerEndpoint {
     signal.addEventListener("abort", onAbort);
     this.#draining.signal.addEventListener("abort", onDrain);
     this.links++;
-    this.#answer(inbound, out, signal).then(() => out.close(), (error) => out.close(error));
+    this.#answer(inbound, out, signal).then(
+      () => out.close(),
+      (error) => out.close(error),
+    );
     try {
       yield* { [Symbol.asyncIterator]: () => out[Symbol.asyncIterator]() };
     } finally {
@@ -88,7 +91,15 @@ export class EchoEndpoint implements WorkerEndpoint {
     const input = (run.type === "new" ? (run.input ?? run.resume ?? {}) : {}) as EchoInput;
     if (input.fail) {
       const details = { field: "input.fail", n: 1, on: true };
-      throw new AgentmaticError(input.fail, `told to fail: ünïcode – %`, { details, retryAfterMs: 1500, cause: "secret" });
+      throw new AgentmaticError(input.fail, `told to fail: ünïcode – %`, {
+        details,
+        retryAfterMs: 1500,
+        cause: "secret",
+      });
+    }
+    if (run.type === "new" && run.graph === "stats") {
+      yield endOf(run, JSON.stringify({ abandoned: this.abandoned, links: this.links, seen: this.seen.length }));
+      return;
     }
     if (input.crash) throw new TypeError(input.crash);
     for (let n = 0; n < (input.events ?? 0) && !signal.aborted; n++) {
@@ -135,7 +146,17 @@ export class EchoEndpoint implements WorkerEndpoint {
 }
 
 function event(runId: string, n: number, data: string): RunEvent {
-  return { runId, kind: "values", epoch: 1, attempt: 1, seq: n + 1, ns: "", node: "echo", taskId: `t${n}`, data: bytes(data) };
+  return {
+    runId,
+    kind: "values",
+    epoch: 1,
+    attempt: 1,
+    seq: n + 1,
+    ns: "",
+    node: "echo",
+    taskId: `t${n}`,
+    data: bytes(data),
+  };
 }
 
 function endOf(run: { runId: string }, values: string, status: RunEnd["status"] = "succeeded"): RunEnd {

@@ -1,6 +1,5 @@
 import { Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { planFaults } from "../faults.ts";
 import { HELP, OptionError, parseOptions } from "../options.ts";
 import { Progress, progressLine, recentRate } from "../progress.ts";
 
@@ -59,22 +58,6 @@ describe("options", () => {
     expect(() => parseOptions(args)).toThrow(name);
     expect(() => parseOptions(args)).toThrow(/^[^\n]{1,160}$/);
     expect(() => parseOptions(args)).not.toThrow(/secret/);
-  });
-});
-
-describe("planFaults", () => {
-  it("kills after a third and freezes at the half", () => {
-    expect(planFaults(900, 1, 1)).toEqual([
-      { kind: "kill", at: 300 },
-      { kind: "freeze", at: 450 },
-    ]);
-  });
-
-  it("spreads many over the job, in order, none at its ends", () => {
-    const plan = planFaults(6000, 100, 3);
-    expect(plan).toHaveLength(103);
-    expect(plan.every((fault, i) => fault.at > 0 && fault.at < 6000 && fault.at >= (plan[i - 1]?.at ?? 0))).toBe(true);
-    expect(planFaults(10, 0, 0)).toEqual([]);
   });
 });
 

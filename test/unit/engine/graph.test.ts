@@ -99,8 +99,16 @@ test("two last-value writes in one superstep name both nodes and the channel", a
 test("stream modes", async () => {
   const graph = diamond().compile({ checkpointer: new MemorySaver() });
   const seen: unknown[] = [];
-  for await (const part of graph.stream({ text: "x" }, { threadId: "t", streamMode: ["updates", "values"] })) seen.push(part);
-  expect(seen.map((part) => (part as [string])[0])).toEqual(
-    ["values", "updates", "values", "updates", "updates", "values", "updates", "values"],
-  );
+  for await (const part of graph.stream({ text: "x" }, { threadId: "t", streamMode: ["updates", "values"] }))
+    seen.push(part);
+  expect(seen.map((part) => (part as [string])[0])).toEqual([
+    "values",
+    "updates",
+    "values",
+    "updates",
+    "updates",
+    "values",
+    "updates",
+    "values",
+  ]);
 });

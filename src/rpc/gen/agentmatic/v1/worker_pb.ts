@@ -2,19 +2,19 @@
 // @generated from file agentmatic/v1/worker.proto (package agentmatic.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { EventKind, GraphRef, RunContext, RunEnd, RunError, RunEvent } from "./run_pb.ts";
 import { file_agentmatic_v1_run } from "./run_pb.ts";
 import type { Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file agentmatic/v1/worker.proto.
  */
 export const file_agentmatic_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChphZ2VudG1hdGljL3YxL3dvcmtlci5wcm90bxINYWdlbnRtYXRpYy52MSKyAgoKV29ya2VySW5mbxIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyZWdpb24YAyABKAkSNQoGbGFiZWxzGAQgAygLMiUuYWdlbnRtYXRpYy52MS5Xb3JrZXJJbmZvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAUgASgNEicKBmdyYXBocxgGIAMoCzIXLmFnZW50bWF0aWMudjEuR3JhcGhSZWYSJgoFc3RvcmUYByABKAsyFy5hZ2VudG1hdGljLnYxLlN0b3JlUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgIIAEoCRIUCgxoZWFydGJlYXRfbXMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSCghTdG9yZVJlZhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBHpvbmUYAyABKAkSDgoGcmVnaW9uGAQgASgJEg4KBnNoYXJlZBgFIAEoCCIRCg9EZXNjcmliZVJlcXVlc3QiTwoQRGVzY3JpYmVSZXNwb25zZRIpCgZ3b3JrZXIYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm8SEAoIZHJhaW5pbmcYAiABKAgi9QEKC0xpbmtSZXF1ZXN0EikKBWhlbGxvGAEgASgLMhguYWdlbnRtYXRpYy52MS5MaW5rSGVsbG9IABIrCghkaXNwYXRjaBgCIAEoCzIXLmFnZW50bWF0aWMudjEuRGlzcGF0Y2hIABIqCgZjYW5jZWwYAyABKAsyGC5hZ2VudG1hdGljLnYxLkNhbmNlbFJ1bkgAEioKBmF0dGFjaBgEIAEoCzIYLmFnZW50bWF0aWMudjEuQXR0YWNoUnVuSAASLQoJaGVhcnRiZWF0GAUgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIAEIHCgVmcmFtZSL3AgoMTGlua1Jlc3BvbnNlEiwKB3dlbGNvbWUYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm9IABIpCgdwZXJtaXRzGAIgASgLMhYuYWdlbnRtYXRpYy52MS5QZXJtaXRzSAASKQoHcmVmdXNhbBgDIAEoCzIWLmFnZW50bWF0aWMudjEuUmVmdXNhbEgAEisKBmV2ZW50cxgEIAEoCzIZLmFnZW50bWF0aWMudjEuRXZlbnRCYXRjaEgAEiQKA2VuZBgFIAEoCzIVLmFnZW50bWF0aWMudjEuUnVuRW5kSAASLQoJaGVhcnRiZWF0GAYgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIABIrCghkcmFpbmluZxgHIAEoCzIXLmFnZW50bWF0aWMudjEuRHJhaW5pbmdIABIrCghhY2NlcHRlZBgIIAEoCzIXLmFnZW50bWF0aWMudjEuQWNjZXB0ZWRIAEIHCgVmcmFtZSKNAQoJTGlua0hlbGxvEhYKDmNvb3JkaW5hdG9yX2lkGAEgASgJEiYKBXN0b3JlGAIgASgLMhcuYWdlbnRtYXRpYy52MS5TdG9yZVJlZhInCgZncmFwaHMYAyADKAsyFy5hZ2VudG1hdGljLnYxLkdyYXBoUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgEIAEoCSK8AQoIRGlzcGF0Y2gSDgoGcnVuX2lkGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEiYKBWdyYXBoGAQgASgLMhcuYWdlbnRtYXRpYy52MS5HcmFwaFJlZhIqCgdjb250ZXh0GAUgASgLMhkuYWdlbnRtYXRpYy52MS5SdW5Db250ZXh0EigKBmV2ZW50cxgGIAMoDjIYLmFnZW50bWF0aWMudjEuRXZlbnRLaW5kIhsKCUNhbmNlbFJ1bhIOCgZydW5faWQYASABKAkiVgoJQXR0YWNoUnVuEg4KBnJ1bl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgNEigKBmV2ZW50cxgDIAMoDjIYLmFnZW50bWF0aWMudjEuRXZlbnRLaW5kIkEKCUhlYXJ0YmVhdBINCgVjb3VudBgBIAEoBBIOCgZhY3RpdmUYAiABKA0SFQoNbG9vcF9kZWxheV9tcxgDIAEoDSIlCgdQZXJtaXRzEgwKBHNlZW4YASABKAQSDAoEZnJlZRgCIAEoDSIrCghBY2NlcHRlZBIOCgZydW5faWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoDSJSCgdSZWZ1c2FsEg4KBnJ1bl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgNEiYKBWVycm9yGAMgASgLMhcuYWdlbnRtYXRpYy52MS5SdW5FcnJvciI1CgpFdmVudEJhdGNoEicKBmV2ZW50cxgBIAMoCzIXLmFnZW50bWF0aWMudjEuUnVuRXZlbnQiCgoIRHJhaW5pbmciyAEKBk5ld1J1bhIOCgZydW5faWQYASABKAkSEQoJdGhyZWFkX2lkGAIgASgJEg0KBWdyYXBoGAMgASgJEiUKBWlucHV0GAQgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VtZRgFIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIqCgdjb250ZXh0GAYgASgLMhkuYWdlbnRtYXRpYy52MS5SdW5Db250ZXh0EhEKCW1heF9zdGVwcxgHIAEoDSJuCg5FeGVjdXRlUmVxdWVzdBIoCgduZXdfcnVuGAEgASgLMhUuYWdlbnRtYXRpYy52MS5OZXdSdW5IABIrCghkaXNwYXRjaBgCIAEoCzIXLmFnZW50bWF0aWMudjEuRGlzcGF0Y2hIAEIFCgNydW4iXQoPRXhlY3V0ZVJlc3BvbnNlEiIKA2VuZBgBIAEoCzIVLmFnZW50bWF0aWMudjEuUnVuRW5kEiYKBm91dHB1dBgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSJ0ChRFeGVjdXRlU3RyZWFtUmVxdWVzdBIoCgduZXdfcnVuGAEgASgLMhUuYWdlbnRtYXRpYy52MS5OZXdSdW5IABIrCghkaXNwYXRjaBgCIAEoCzIXLmFnZW50bWF0aWMudjEuRGlzcGF0Y2hIAEIFCgNydW4icwoVRXhlY3V0ZVN0cmVhbVJlc3BvbnNlEisKBmV2ZW50cxgBIAEoCzIZLmFnZW50bWF0aWMudjEuRXZlbnRCYXRjaEgAEiQKA2VuZBgCIAEoCzIVLmFnZW50bWF0aWMudjEuUnVuRW5kSABCBwoFZnJhbWUyyQIKDVdvcmtlclNlcnZpY2USSwoIRGVzY3JpYmUSHi5hZ2VudG1hdGljLnYxLkRlc2NyaWJlUmVxdWVzdBofLmFnZW50bWF0aWMudjEuRGVzY3JpYmVSZXNwb25zZRJDCgRMaW5rEhouYWdlbnRtYXRpYy52MS5MaW5rUmVxdWVzdBobLmFnZW50bWF0aWMudjEuTGlua1Jlc3BvbnNlKAEwARJICgdFeGVjdXRlEh0uYWdlbnRtYXRpYy52MS5FeGVjdXRlUmVxdWVzdBoeLmFnZW50bWF0aWMudjEuRXhlY3V0ZVJlc3BvbnNlElwKDUV4ZWN1dGVTdHJlYW0SIy5hZ2VudG1hdGljLnYxLkV4ZWN1dGVTdHJlYW1SZXF1ZXN0GiQuYWdlbnRtYXRpYy52MS5FeGVjdXRlU3RyZWFtUmVzcG9uc2UwAWIGcHJvdG8z", [file_agentmatic_v1_run, file_google_protobuf_struct]);
+  fileDesc("ChphZ2VudG1hdGljL3YxL3dvcmtlci5wcm90bxINYWdlbnRtYXRpYy52MSKyAgoKV29ya2VySW5mbxIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyZWdpb24YAyABKAkSNQoGbGFiZWxzGAQgAygLMiUuYWdlbnRtYXRpYy52MS5Xb3JrZXJJbmZvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAUgASgNEicKBmdyYXBocxgGIAMoCzIXLmFnZW50bWF0aWMudjEuR3JhcGhSZWYSJgoFc3RvcmUYByABKAsyFy5hZ2VudG1hdGljLnYxLlN0b3JlUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgIIAEoCRIUCgxoZWFydGJlYXRfbXMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSCghTdG9yZVJlZhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBHpvbmUYAyABKAkSDgoGcmVnaW9uGAQgASgJEg4KBnNoYXJlZBgFIAEoCCIRCg9EZXNjcmliZVJlcXVlc3QiTwoQRGVzY3JpYmVSZXNwb25zZRIpCgZ3b3JrZXIYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm8SEAoIZHJhaW5pbmcYAiABKAgi9QEKC0xpbmtSZXF1ZXN0EikKBWhlbGxvGAEgASgLMhguYWdlbnRtYXRpYy52MS5MaW5rSGVsbG9IABIrCghkaXNwYXRjaBgCIAEoCzIXLmFnZW50bWF0aWMudjEuRGlzcGF0Y2hIABIqCgZjYW5jZWwYAyABKAsyGC5hZ2VudG1hdGljLnYxLkNhbmNlbFJ1bkgAEioKBmF0dGFjaBgEIAEoCzIYLmFnZW50bWF0aWMudjEuQXR0YWNoUnVuSAASLQoJaGVhcnRiZWF0GAUgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIAEIHCgVmcmFtZSL3AgoMTGlua1Jlc3BvbnNlEiwKB3dlbGNvbWUYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm9IABIpCgdwZXJtaXRzGAIgASgLMhYuYWdlbnRtYXRpYy52MS5QZXJtaXRzSAASKQoHcmVmdXNhbBgDIAEoCzIWLmFnZW50bWF0aWMudjEuUmVmdXNhbEgAEisKBmV2ZW50cxgEIAEoCzIZLmFnZW50bWF0aWMudjEuRXZlbnRCYXRjaEgAEiQKA2VuZBgFIAEoCzIVLmFnZW50bWF0aWMudjEuUnVuRW5kSAASLQoJaGVhcnRiZWF0GAYgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIABIrCghkcmFpbmluZxgHIAEoCzIXLmFnZW50bWF0aWMudjEuRHJhaW5pbmdIABIrCghhY2NlcHRlZBgIIAEoCzIXLmFnZW50bWF0aWMudjEuQWNjZXB0ZWRIAEIHCgVmcmFtZSKNAQoJTGlua0hlbGxvEhYKDmNvb3JkaW5hdG9yX2lkGAEgASgJEiYKBXN0b3JlGAIgASgLMhcuYWdlbnRtYXRpYy52MS5TdG9yZVJlZhInCgZncmFwaHMYAyADKAsyFy5hZ2VudG1hdGljLnYxLkdyYXBoUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgEIAEoCSL2AQoIRGlzcGF0Y2gSDgoGcnVuX2lkGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEiYKBWdyYXBoGAQgASgLMhcuYWdlbnRtYXRpYy52MS5HcmFwaFJlZhIqCgdjb250ZXh0GAUgASgLMhkuYWdlbnRtYXRpYy52MS5SdW5Db250ZXh0EigKBmV2ZW50cxgGIAMoDjIYLmFnZW50bWF0aWMudjEuRXZlbnRLaW5kEi0KBmlubGluZRgHIAEoCzIYLmFnZW50bWF0aWMudjEuSW5saW5lUnVuSACIAQFCCQoHX2lubGluZSJTCglJbmxpbmVSdW4SJAoEa2luZBgBIAEoDjIWLmFnZW50bWF0aWMudjEuUnVuS2luZBINCgVpbnB1dBgCIAEoDBIRCgltYXhfc3RlcHMYAyABKA0iGwoJQ2FuY2VsUnVuEg4KBnJ1bl9pZBgBIAEoCSJWCglBdHRhY2hSdW4SDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SKAoGZXZlbnRzGAMgAygOMhguYWdlbnRtYXRpYy52MS5FdmVudEtpbmQiQQoJSGVhcnRiZWF0Eg0KBWNvdW50GAEgASgEEg4KBmFjdGl2ZRgCIAEoDRIVCg1sb29wX2RlbGF5X21zGAMgASgNIiUKB1Blcm1pdHMSDAoEc2VlbhgBIAEoBBIMCgRmcmVlGAIgASgNIisKCEFjY2VwdGVkEg4KBnJ1bl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgNIlIKB1JlZnVzYWwSDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SJgoFZXJyb3IYAyABKAsyFy5hZ2VudG1hdGljLnYxLlJ1bkVycm9yIjUKCkV2ZW50QmF0Y2gSJwoGZXZlbnRzGAEgAygLMhcuYWdlbnRtYXRpYy52MS5SdW5FdmVudCIKCghEcmFpbmluZyLIAQoGTmV3UnVuEg4KBnJ1bl9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDQoFZ3JhcGgYAyABKAkSJQoFaW5wdXQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdW1lGAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEioKB2NvbnRleHQYBiABKAsyGS5hZ2VudG1hdGljLnYxLlJ1bkNvbnRleHQSEQoJbWF4X3N0ZXBzGAcgASgNIm4KDkV4ZWN1dGVSZXF1ZXN0EigKB25ld19ydW4YASABKAsyFS5hZ2VudG1hdGljLnYxLk5ld1J1bkgAEisKCGRpc3BhdGNoGAIgASgLMhcuYWdlbnRtYXRpYy52MS5EaXNwYXRjaEgAQgUKA3J1biJdCg9FeGVjdXRlUmVzcG9uc2USIgoDZW5kGAEgASgLMhUuYWdlbnRtYXRpYy52MS5SdW5FbmQSJgoGb3V0cHV0GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlInQKFEV4ZWN1dGVTdHJlYW1SZXF1ZXN0EigKB25ld19ydW4YASABKAsyFS5hZ2VudG1hdGljLnYxLk5ld1J1bkgAEisKCGRpc3BhdGNoGAIgASgLMhcuYWdlbnRtYXRpYy52MS5EaXNwYXRjaEgAQgUKA3J1biJzChVFeGVjdXRlU3RyZWFtUmVzcG9uc2USKwoGZXZlbnRzGAEgASgLMhkuYWdlbnRtYXRpYy52MS5FdmVudEJhdGNoSAASJAoDZW5kGAIgASgLMhUuYWdlbnRtYXRpYy52MS5SdW5FbmRIAEIHCgVmcmFtZSphCgdSdW5LaW5kEhgKFFJVTl9LSU5EX1VOU1BFQ0lGSUVEEAASEgoOUlVOX0tJTkRfSU5QVVQQARITCg9SVU5fS0lORF9SRVNVTUUQAhITCg9SVU5fS0lORF9VUERBVEUQAzLJAgoNV29ya2VyU2VydmljZRJLCghEZXNjcmliZRIeLmFnZW50bWF0aWMudjEuRGVzY3JpYmVSZXF1ZXN0Gh8uYWdlbnRtYXRpYy52MS5EZXNjcmliZVJlc3BvbnNlEkMKBExpbmsSGi5hZ2VudG1hdGljLnYxLkxpbmtSZXF1ZXN0GhsuYWdlbnRtYXRpYy52MS5MaW5rUmVzcG9uc2UoATABEkgKB0V4ZWN1dGUSHS5hZ2VudG1hdGljLnYxLkV4ZWN1dGVSZXF1ZXN0Gh4uYWdlbnRtYXRpYy52MS5FeGVjdXRlUmVzcG9uc2USXAoNRXhlY3V0ZVN0cmVhbRIjLmFnZW50bWF0aWMudjEuRXhlY3V0ZVN0cmVhbVJlcXVlc3QaJC5hZ2VudG1hdGljLnYxLkV4ZWN1dGVTdHJlYW1SZXNwb25zZTABYgZwcm90bzM", [file_agentmatic_v1_run, file_google_protobuf_struct]);
 
 /**
  * @generated from message agentmatic.v1.WorkerInfo
@@ -336,6 +336,13 @@ export type Dispatch = Message<"agentmatic.v1.Dispatch"> & {
    * @generated from field: repeated agentmatic.v1.EventKind events = 6;
    */
   events: EventKind[];
+
+  /**
+   * Only to a worker whose store is its own memory: what the record would say.
+   *
+   * @generated from field: optional agentmatic.v1.InlineRun inline = 7;
+   */
+  inline?: InlineRun | undefined;
 };
 
 /**
@@ -344,6 +351,35 @@ export type Dispatch = Message<"agentmatic.v1.Dispatch"> & {
  */
 export const DispatchSchema: GenMessage<Dispatch> = /*@__PURE__*/
   messageDesc(file_agentmatic_v1_worker, 7);
+
+/**
+ * @generated from message agentmatic.v1.InlineRun
+ */
+export type InlineRun = Message<"agentmatic.v1.InlineRun"> & {
+  /**
+   * @generated from field: agentmatic.v1.RunKind kind = 1;
+   */
+  kind: RunKind;
+
+  /**
+   * A value of the state codec.
+   *
+   * @generated from field: bytes input = 2;
+   */
+  input: Uint8Array;
+
+  /**
+   * @generated from field: uint32 max_steps = 3;
+   */
+  maxSteps: number;
+};
+
+/**
+ * Describes the message agentmatic.v1.InlineRun.
+ * Use `create(InlineRunSchema)` to create a new message.
+ */
+export const InlineRunSchema: GenMessage<InlineRun> = /*@__PURE__*/
+  messageDesc(file_agentmatic_v1_worker, 8);
 
 /**
  * @generated from message agentmatic.v1.CancelRun
@@ -360,7 +396,7 @@ export type CancelRun = Message<"agentmatic.v1.CancelRun"> & {
  * Use `create(CancelRunSchema)` to create a new message.
  */
 export const CancelRunSchema: GenMessage<CancelRun> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 8);
+  messageDesc(file_agentmatic_v1_worker, 9);
 
 /**
  * Asks whether the worker has the run, and for its events from here on.
@@ -389,7 +425,7 @@ export type AttachRun = Message<"agentmatic.v1.AttachRun"> & {
  * Use `create(AttachRunSchema)` to create a new message.
  */
 export const AttachRunSchema: GenMessage<AttachRun> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 9);
+  messageDesc(file_agentmatic_v1_worker, 10);
 
 /**
  * The sender lives. From a worker, with its load.
@@ -418,7 +454,7 @@ export type Heartbeat = Message<"agentmatic.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 10);
+  messageDesc(file_agentmatic_v1_worker, 11);
 
 /**
  * The coordinator may have `free` dispatches under way beyond the first `seen` that the worker has received.
@@ -442,7 +478,7 @@ export type Permits = Message<"agentmatic.v1.Permits"> & {
  * Use `create(PermitsSchema)` to create a new message.
  */
 export const PermitsSchema: GenMessage<Permits> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 11);
+  messageDesc(file_agentmatic_v1_worker, 12);
 
 /**
  * The worker has taken a dispatched or attached run into a slot.
@@ -466,7 +502,7 @@ export type Accepted = Message<"agentmatic.v1.Accepted"> & {
  * Use `create(AcceptedSchema)` to create a new message.
  */
 export const AcceptedSchema: GenMessage<Accepted> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 12);
+  messageDesc(file_agentmatic_v1_worker, 13);
 
 /**
  * The worker does not take the run: place it again. The run record is untouched.
@@ -495,7 +531,7 @@ export type Refusal = Message<"agentmatic.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 13);
+  messageDesc(file_agentmatic_v1_worker, 14);
 
 /**
  * @generated from message agentmatic.v1.EventBatch
@@ -512,7 +548,7 @@ export type EventBatch = Message<"agentmatic.v1.EventBatch"> & {
  * Use `create(EventBatchSchema)` to create a new message.
  */
 export const EventBatchSchema: GenMessage<EventBatch> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 14);
+  messageDesc(file_agentmatic_v1_worker, 15);
 
 /**
  * The worker takes no new runs and hands over those that it has.
@@ -527,7 +563,7 @@ export type Draining = Message<"agentmatic.v1.Draining"> & {
  * Use `create(DrainingSchema)` to create a new message.
  */
 export const DrainingSchema: GenMessage<Draining> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 15);
+  messageDesc(file_agentmatic_v1_worker, 16);
 
 /**
  * @generated from message agentmatic.v1.NewRun
@@ -578,7 +614,7 @@ export type NewRun = Message<"agentmatic.v1.NewRun"> & {
  * Use `create(NewRunSchema)` to create a new message.
  */
 export const NewRunSchema: GenMessage<NewRun> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 16);
+  messageDesc(file_agentmatic_v1_worker, 17);
 
 /**
  * @generated from message agentmatic.v1.ExecuteRequest
@@ -607,7 +643,7 @@ export type ExecuteRequest = Message<"agentmatic.v1.ExecuteRequest"> & {
  * Use `create(ExecuteRequestSchema)` to create a new message.
  */
 export const ExecuteRequestSchema: GenMessage<ExecuteRequest> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 17);
+  messageDesc(file_agentmatic_v1_worker, 18);
 
 /**
  * @generated from message agentmatic.v1.ExecuteResponse
@@ -631,7 +667,7 @@ export type ExecuteResponse = Message<"agentmatic.v1.ExecuteResponse"> & {
  * Use `create(ExecuteResponseSchema)` to create a new message.
  */
 export const ExecuteResponseSchema: GenMessage<ExecuteResponse> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 18);
+  messageDesc(file_agentmatic_v1_worker, 19);
 
 /**
  * @generated from message agentmatic.v1.ExecuteStreamRequest
@@ -660,7 +696,7 @@ export type ExecuteStreamRequest = Message<"agentmatic.v1.ExecuteStreamRequest">
  * Use `create(ExecuteStreamRequestSchema)` to create a new message.
  */
 export const ExecuteStreamRequestSchema: GenMessage<ExecuteStreamRequest> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 19);
+  messageDesc(file_agentmatic_v1_worker, 20);
 
 /**
  * @generated from message agentmatic.v1.ExecuteStreamResponse
@@ -689,7 +725,43 @@ export type ExecuteStreamResponse = Message<"agentmatic.v1.ExecuteStreamResponse
  * Use `create(ExecuteStreamResponseSchema)` to create a new message.
  */
 export const ExecuteStreamResponseSchema: GenMessage<ExecuteStreamResponse> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 20);
+  messageDesc(file_agentmatic_v1_worker, 21);
+
+/**
+ * @generated from enum agentmatic.v1.RunKind
+ */
+export const RunKind = {
+  /**
+   * @generated from enum value: RUN_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: RUN_KIND_INPUT = 1;
+   */
+  INPUT: 1,
+
+  /**
+   * @generated from enum value: RUN_KIND_RESUME = 2;
+   */
+  RESUME: 2,
+
+  /**
+   * @generated from enum value: RUN_KIND_UPDATE = 3;
+   */
+  UPDATE: 3,
+} as const;
+
+/**
+ * @generated from enum agentmatic.v1.RunKind
+ */
+export type RunKind = (typeof RunKind)[keyof typeof RunKind] | UnknownEnum;
+
+/**
+ * Describes the enum agentmatic.v1.RunKind.
+ */
+export const RunKindSchema: GenEnum<RunKind> = /*@__PURE__*/
+  enumDesc(file_agentmatic_v1_worker, 0);
 
 /**
  * A worker executes runs whose record lies in the store that it shares with its coordinators.

@@ -1,10 +1,10 @@
 /** The end of a run as the store tells it, for those who did not follow it. */
-import { encodeValue } from "../checkpoint/codec.ts";
-import type { Saver } from "../checkpoint/saver.ts";
+
 import type { RunEnd } from "../run/link.ts";
 import type { RunState } from "../run/record.ts";
-import { pendingInterrupts } from "./answers.ts";
-import { decodeValues } from "./snapshot.ts";
+import { decodeValue, encodeValue } from "./codec.ts";
+import { pendingInterrupts } from "./interrupts.ts";
+import type { Checkpoint, Saver } from "./saver.ts";
 
 export async function storedEnd(saver: Saver, runId: string, threadId: string, state: RunState): Promise<RunEnd> {
   const checkpointId = state.outcome?.checkpointId ?? null;
@@ -21,4 +21,9 @@ export async function storedEnd(saver: Saver, runId: string, threadId: string, s
     values: encodeValue(stored ? decodeValues(stored.checkpoint) : {}),
     ...(interrupts.length > 0 ? { interrupts: encodeValue(interrupts) } : {}),
   };
+}
+
+/** Every channel's value by name. */
+export function decodeValues(checkpoint: Checkpoint): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(checkpoint.values).map(([name, bytes]) => [name, decodeValue(bytes)]));
 }

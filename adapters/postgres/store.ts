@@ -1,0 +1,94 @@
+/** The store as a whole: its statements, its identity, how it is made. */
+
+import type { StoreIdentity } from "../../src/checkpoint/saver.ts";
+import { AgentmaticError } from "../../src/errors.ts";
+import type { Ids } from "../../src/ports.ts";
+import { checkId, checkZone } from "../../src/run/ids.ts";
+import type { Client } from "./client.ts";
+import { format, setupStatement } from "./migrations.ts";
+import { type Statements, statements } from "./statements.ts";
+
+export interface StoreOptions {
+  readonly client: Client;
+  readonly schema: string;
+  /** What the caller says the store is; undefined: whatever it says itself. */
+  readonly zone: string | undefined;
+  readonly region: string | undefined;
+  readonly unfenced: boolean;
+  readonly ids: Ids;
+}
+
+export class Store {
+  readonly client: Client;
+  readonly statements: Statements;
+  readonly #options: StoreOptions;
+  #known: Promise<StoreIdentity> | undefined;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.client = options.client;
+    this.statements = statements(options.schema, options.unfenced);
+  }
+
+  async setup(): Promise<void> {
+    const found = await this.#read();
+    if (!found || found.format < format) {
+      const { schema, zone = "", region = "", ids } = this.#options;
+      await this.client.run(setupStatement(schema, ids.next(), zone, region), []);
+    }
+    await this.identity();
+  }
+
+  /** Read anew at every call. Throws `FailedPrecondition` where the store is not the one that the caller says it is. */
+  async identity(): Promise<StoreIdentity> {
+    const found = await this.#read();
+    const { schema, zone, region } = this.#options;
+    if (!found) throw mismatch(schema, "is not set up: call setup() once");
+    if (found.format > format) throw mismatch(schema, `has format ${found.format}, this version knows ${format}`);
+    if (found.format < format) throw mismatch(schema, `has the older format ${found.format}: call setup() once`);
+    if (zone !== undefined && zone !== found.zone) {
+      throw mismatch(schema, `keeps zone "${found.zone}", not zone "${zone}"`);
+    }
+    if (region !== undefined && region !== found.region) {
+      throw mismatch(schema, `lies in region "${found.region}", not in region "${region}"`);
+    }
+    return found;
+  }
+
+  /** The identity, read once in the life of this object: nothing is read or written before it was seen to fit. */
+  ready(): Promise<StoreIdentity> {
+    this.#known ??= this.identity().catch((error: unknown) => {
+      this.#known = undefined;
+      throw error;
+    });
+    return this.#known;
+  }
+
+  /** Throws `InvalidArgument` or `ResidencyViolation` for ids that this store cannot hold. */
+  async checkIds(ids: Readonly<Record<string, string>>): Promise<void> {
+    for (const [field, id] of Object.entries(ids)) checkId(field, id);
+    const { zone } = await this.ready();
+    for (const [field, id] of Object.entries(ids)) checkZone(zone, `${field} ${id}`, id);
+  }
+
+  async #read(): Promise<StoreIdentity | undefined> {
+    const rows = await this.client.run(this.statements.identity, [], { urgent: true }).catch((error: unknown) => {
+      if (isMissing(error)) return [];
+      throw error;
+    });
+    const [row] = rows;
+    if (!row) return undefined;
+    const [stored, id, zone, region, durability] = row;
+    // Under "off" the server answers before the disk has it: acknowledged commits would be lost with the server.
+    if (durability === "off") throw mismatch(this.#options.schema, "is on a server with synchronous_commit = off");
+    return { id: String(id), zone: String(zone), region: String(region), format: Number(stored) };
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return AgentmaticError.is(error) && ["42P01", "3F000"].includes(String(error.details.sqlstate));
+}
+
+function mismatch(schema: string, problem: string): AgentmaticError {
+  return new AgentmaticError("FailedPrecondition", `the Postgres schema "${schema}" ${problem}`);
+}

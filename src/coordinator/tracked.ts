@@ -1,0 +1,107 @@
+/** A run that this coordinator has accepted or taken over, and whoever waits for it in this process. */
+import { encodeValue } from "../checkpoint/codec.ts";
+import { AgentmaticError } from "../errors.ts";
+import { Channel } from "../run/channel.ts";
+import type { EventKind, RunEvent } from "../run/events.ts";
+import type { RunEnd } from "../run/link.ts";
+import type { RunRecord } from "../run/record.ts";
+import type { RunHandle } from "../run/runner.ts";
+import type { Span } from "../telemetry/spans.ts";
+import type { WorkerLink } from "./link.ts";
+
+/** Events that wait for one reader; one who falls further behind is told so and gets no more. */
+const eventBufferMax = 4_096;
+
+/**
+ * `waiting`: another run of the thread is before it. `queued`: to be placed. `placed`: on `link`.
+ * `checking`: its record is being read to find out. `ended`.
+ */
+export type TrackedPhase = "waiting" | "queued" | "placed" | "checking" | "ended";
+
+interface Reader {
+  readonly channel: Channel<RunEvent>;
+  readonly kinds: ReadonlySet<EventKind>;
+}
+
+export class Tracked {
+  record: RunRecord;
+  phase: TrackedPhase = "checking";
+  link: WorkerLink | undefined;
+  span: Span | undefined;
+  /** Refusals in a row, for the pause before the next try. */
+  refusals = 0;
+  /** Not to be placed before this monotonic time. */
+  notBeforeMs = 0;
+  readonly avoid: Set<string> = new Set();
+  readonly end: Promise<RunEnd>;
+  readonly #resolve: (end: RunEnd) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #readers: Set<Reader> = new Set();
+  #epoch = 0;
+
+  constructor(record: RunRecord) {
+    this.record = record;
+    const { promise, resolve, reject } = Promise.withResolvers<RunEnd>();
+    this.end = promise;
+    // Nobody may be waiting: a run that was taken over has no caller here.
+    promise.catch(() => undefined);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  get runId(): string {
+    return this.record.spec.runId;
+  }
+
+  /** Every kind that a reader wants. */
+  get kinds(): readonly EventKind[] {
+    const kinds = new Set<EventKind>();
+    for (const reader of this.#readers) for (const kind of reader.kinds) kinds.add(kind);
+    return [...kinds];
+  }
+
+  handle(kinds: readonly EventKind[]): RunHandle {
+    const channel = new Channel<RunEvent>(eventBufferMax);
+    if (kinds.length > 0 && this.phase !== "ended") this.#readers.add({ channel, kinds: new Set(kinds) });
+    else channel.close();
+    return { runId: this.runId, events: channel, end: this.end };
+  }
+
+  /** Events of older owners than the newest one heard of are void (P16). */
+  event(event: RunEvent): void {
+    if (event.epoch < this.#epoch) return;
+    this.#epoch = event.epoch;
+    for (const reader of this.#readers) {
+      if (!reader.kinds.has(event.kind) && event.kind !== "retract") continue;
+      if (reader.channel.push(event)) continue;
+      const text = `run ${this.runId}: the reader of its events is more than ${eventBufferMax} behind`;
+      reader.channel.close(new AgentmaticError("ResourceExhausted", text));
+      this.#readers.delete(reader);
+    }
+  }
+
+  /** Tells the readers that tokens and custom events of a lost attempt are void (P16). */
+  retract(attempt: number): void {
+    const data = encodeValue({ attempt });
+    const place = { seq: 0, ns: "", node: "", taskId: "" };
+    this.event({ runId: this.runId, kind: "retract", epoch: this.#epoch, attempt, ...place, data });
+  }
+
+  finish(end: RunEnd): void {
+    this.phase = "ended";
+    this.#resolve(end);
+    this.#close();
+  }
+
+  fail(error: AgentmaticError): void {
+    this.phase = "ended";
+    this.#reject(error);
+    this.#close(error);
+  }
+
+  #close(error?: AgentmaticError): void {
+    this.span?.end();
+    for (const { channel } of this.#readers) channel.close(error);
+    this.#readers.clear();
+  }
+}

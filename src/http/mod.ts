@@ -1,0 +1,1 @@
+export { createOperationsApp, type Health, type OperationsOptions, prometheusContentType } from "./operations.ts";

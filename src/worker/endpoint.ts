@@ -1,0 +1,138 @@
+/** The worker's face to its callers: one session for each coordinator's link, and single executions. */
+import { encodeValue } from "../checkpoint/codec.ts";
+import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
+import { Channel } from "../run/channel.ts";
+import type {
+  Dispatch,
+  ExecuteFrame,
+  NewRun,
+  RunEnd,
+  ToCoordinator,
+  ToWorker,
+  WorkerEndpoint,
+  WorkerInfo,
+} from "../run/link.ts";
+import { makeSpec } from "../run/spec.ts";
+import type { Follower } from "./feed.ts";
+import { Session } from "./session.ts";
+import type { Slots } from "./slots.ts";
+
+/** Frames of one execution that wait for their reader. */
+const executeBufferMax = 256;
+
+export class Endpoint implements WorkerEndpoint {
+  readonly #worker: Slots;
+  readonly #sessions: Session[] = [];
+  #turn = 0;
+
+  constructor(worker: Slots) {
+    this.#worker = worker;
+    worker.onChange(() => this.#share());
+  }
+
+  async describe(): Promise<{ worker: WorkerInfo; draining: boolean }> {
+    return { worker: this.#worker.info, draining: this.#worker.draining };
+  }
+
+  async *link(inbound: AsyncIterable<ToWorker>, signal: AbortSignal): AsyncIterable<ToCoordinator> {
+    const session = new Session(this.#worker, () => {
+      this.#turn++;
+      this.#share();
+    });
+    this.#sessions.push(session);
+    try {
+      void session.read(inbound);
+      signal.addEventListener("abort", () => session.close(), { once: true });
+      if (signal.aborted) session.close();
+      yield* session.out;
+    } finally {
+      session.close();
+      this.#sessions.splice(this.#sessions.indexOf(session), 1);
+      this.#share();
+    }
+  }
+
+  async *execute(run: NewRun | Dispatch, signal: AbortSignal): AsyncIterable<ExecuteFrame> {
+    const frames = new Channel<ExecuteFrame>(executeBufferMax);
+    let flow: Promise<void> | undefined;
+    const send = (frame: ExecuteFrame) => {
+      flow = frames.send(frame).catch(() => undefined);
+    };
+    const follower: Follower = {
+      event: (event) => send({ type: "events", events: [event] }),
+      end: (end) => {
+        send(end);
+        void flow?.then(() => frames.close());
+      },
+      flow: () => (frames.size < executeBufferMax ? undefined : flow),
+    };
+    const dispatch = run.type === "dispatch" ? run : await this.#admit(run);
+    const active = this.#worker.take(dispatch, follower);
+    // A new run belongs to its caller: without the caller there is nobody to answer to.
+    const onAbort = () => {
+      if (run.type === "new") active.cancel.abort();
+      active.feed.leave(follower);
+      frames.close();
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      for await (const frame of frames) {
+        if (frame.type === "end") throwStopped(frame);
+        yield frame;
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      active.feed.leave(follower);
+    }
+  }
+
+  /** Writes the record of a caller's run, with a slot in sight. */
+  async #admit(run: NewRun): Promise<Dispatch> {
+    const worker = this.#worker;
+    const plan = worker.plans.get(run.graph);
+    if (!plan) {
+      const known = [...worker.plans.keys()].join(", ") || "none";
+      throw invalid("graph", `"${run.graph}" is not served here; served: ${known}`);
+    }
+    if (worker.draining) throw new AgentmaticError("Unavailable", "the worker is draining");
+    if (worker.free === 0)
+      throw new AgentmaticError("ResourceExhausted", "all slots are taken", { retryAfterMs: 1_000 });
+    worker.checkResidency(run.context.residency);
+    const resumes = run.resume !== undefined;
+    if (resumes && run.input !== undefined) throw invalid("resume", "cannot stand beside input");
+    const spec = await makeSpec(
+      {
+        ...(run.runId === "" ? {} : { runId: run.runId }),
+        threadId: run.threadId === "" ? worker.ports.ids.next() : run.threadId,
+        graph: { name: plan.name, version: plan.version },
+        kind: resumes ? "resume" : "input",
+        input: encodeValue(resumes ? { kind: "one", value: run.resume } : (run.input ?? {}), "input"),
+        context: run.context,
+        maxSteps: run.maxSteps || plan.maxSteps,
+      },
+      worker.ports,
+    );
+    const { record } = await worker.saver.admit({ spec, coordinator: null, whenBusy: "reject" });
+    const { runId, threadId, graph } = spec;
+    const { attempt } = record.state;
+    return { type: "dispatch", runId, threadId, attempt, graph, context: run.context, events: run.events };
+  }
+
+  /** Divides the free slots among the links; what does not divide goes round. */
+  #share(): void {
+    const sessions = this.#sessions.filter(({ greeted }) => greeted);
+    const count = sessions.length;
+    const { free } = this.#worker;
+    sessions.forEach((session, index) => {
+      const extra = (index + this.#turn) % count < free % count ? 1 : 0;
+      session.permit(Math.floor(free / count) + extra);
+    });
+  }
+}
+
+/** A caller without a coordinator gets the reason instead of an end that is none. */
+function throwStopped(end: RunEnd): void {
+  if (end.status !== "queued") return;
+  throw end.error ? fromErrorValue(end.error) : new AgentmaticError("Unavailable", "the attempt broke off");
+}
