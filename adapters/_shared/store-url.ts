@@ -43,7 +43,8 @@ async function open(url: string, hooks: { readonly unsafeWithoutFence?: boolean 
     case "postgres":
     case "postgresql": {
       const { PostgresSaver } = await import("../postgres/mod.ts");
-      return PostgresSaver.fromUrl(url, hooks);
+      // Without an address the driver takes the PG* variables.
+      return /^postgres(ql)?:$/i.test(url) ? PostgresSaver.fromEnv(hooks) : PostgresSaver.fromUrl(url, hooks);
     }
     default:
       throw invalid("store", `must be the URL of a store: ${schemes}`);

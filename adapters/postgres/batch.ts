@@ -22,8 +22,8 @@ export interface BatchOptions<E, A> {
   bytes(entry: E): number;
   /** Whether the later entry of a line may go in the same statement as the earlier one. */
   joins(earlier: E, later: E): boolean;
-  /** One answer for each entry; throws where the whole statement failed. */
-  send(entries: readonly E[]): Promise<readonly (A | typeof again)[]>;
+  /** One answer for each entry, an error where that entry alone failed; throws where the whole statement did. */
+  send(entries: readonly E[]): Promise<readonly (A | AgentmaticError | typeof again)[]>;
   /** True where the statement may have failed because of some of its entries only. */
   divisible(thrown: unknown): boolean;
 }
@@ -130,9 +130,10 @@ export class Batcher<E, A> {
     }
   }
 
-  #settle(waiting: Waiting<E, A>, answer: A | typeof again): boolean {
+  #settle(waiting: Waiting<E, A>, answer: A | AgentmaticError | typeof again): boolean {
     if (answer !== again) {
-      waiting.resolve(answer);
+      if (answer instanceof AgentmaticError) waiting.reject(answer);
+      else waiting.resolve(answer);
       return false;
     }
     waiting.tries += 1;

@@ -1,6 +1,7 @@
 /** Batches of the port turned into the parameters of one statement: a column of every entry is one array. */
 import { packValues } from "../../src/checkpoint/pack.ts";
 import type {
+  ClaimRequest,
   Commit,
   Fence,
   NewCheckpoint,
@@ -8,9 +9,12 @@ import type {
   TaskWrites,
   TaskWritesRequest,
 } from "../../src/checkpoint/saver.ts";
+import type { RunSpec, RunState } from "../../src/run/record.ts";
+import type { Admission } from "../../src/run/store.ts";
+import { initialState } from "../../src/run/transitions.ts";
+import type { CommitShape } from "./fenced.ts";
 import { byteArray, checkText, intArray, textArray } from "./literals.ts";
 import { encodeJson } from "./rows.ts";
-import type { CommitShape } from "./statements.ts";
 
 /** A commit with its payload encoded, so that a retry costs nothing and its size is known before it is queued. */
 export interface CommitEntry {
@@ -142,5 +146,44 @@ function writeColumns(groups: readonly (readonly TaskWrites[])[], threads?: read
     textArray(rows.map(({ write }) => write.kind)),
     textArray(rows.map(({ write }) => write.path)),
     byteArray(rows.map(({ write }) => write.data)),
+  ];
+}
+
+export function claimParameters(entries: readonly ClaimRequest[]): string[] {
+  return [
+    textArray(entries.map(({ threadId }) => threadId)),
+    textArray(entries.map(({ runId }) => runId)),
+    intArray(entries.map(({ attempt }) => attempt)),
+    textArray(entries.map(({ nonce }) => nonce)),
+    intArray(entries.map(({ proposedEpoch }) => proposedEpoch ?? null)),
+    textArray(entries.map(({ owner }) => owner)),
+  ];
+}
+
+/** An admission with its texts encoded, so that its size is known before it is queued. */
+export interface AdmitEntry {
+  readonly spec: RunSpec;
+  readonly state: RunState;
+  readonly encoded: Uint8Array;
+}
+
+/** Throws `InvalidArgument`, naming the field, for texts that Postgres cannot hold. */
+export function admitEntry({ spec, coordinator }: Admission): AdmitEntry {
+  checkText("coordinator", coordinator ?? "");
+  checkText("fromCheckpointId", spec.fromCheckpointId ?? "");
+  const { input: _, ...rest } = spec;
+  return { spec, state: initialState(coordinator), encoded: encodeJson(rest) };
+}
+
+export function admitParameters(entries: readonly AdmitEntry[]): string[] {
+  return [
+    textArray(entries.map(({ spec }) => spec.threadId)),
+    textArray(entries.map(({ spec }) => spec.runId)),
+    textArray(entries.map(({ state }) => state.status)),
+    textArray(entries.map(({ state }) => state.coordinator)),
+    byteArray(entries.map(({ state }) => encodeJson(state.history))),
+    textArray(entries.map(({ spec }) => spec.fromCheckpointId ?? null)),
+    byteArray(entries.map(({ encoded }) => encoded)),
+    byteArray(entries.map(({ spec }) => spec.input)),
   ];
 }

@@ -2,6 +2,7 @@
  * Postgres array literals (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), written here and not by the
  * driver: it knows array types only after a query of its own on every new connection, and each batch is a row of arrays.
  */
+import { Buffer } from "node:buffer";
 import { invalid } from "../../src/errors.ts";
 
 export function textArray(values: readonly (string | null)[]): string {

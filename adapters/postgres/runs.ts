@@ -11,9 +11,10 @@ import {
   type RunQuery,
   runQueryMax,
 } from "../../src/run/store.ts";
-import { initialState } from "../../src/run/transitions.ts";
+import type { AdmitBatcher } from "./batches.ts";
+import { admitEntry } from "./entries.ts";
 import { byteLiteral, checkText, textArray } from "./literals.ts";
-import { afterRecord, encodeJson, type Row, toRecord } from "./rows.ts";
+import { afterRecord, encodeJson, toRecord } from "./rows.ts";
 import type { Store } from "./store.ts";
 
 /** How often a statement is issued again that found what others had changed while it waited. */
@@ -23,45 +24,31 @@ const admitTriesMax = 3;
 
 const statuses: readonly RunStatus[] = ["queued", "running", ...terminalStatuses];
 
-export async function admit(store: Store, { spec, coordinator, whenBusy }: Admission): Promise<Admitted> {
-  const { runId, threadId } = spec;
+export async function admit(store: Store, admits: AdmitBatcher, admission: Admission): Promise<Admitted> {
+  const { runId, threadId, inputHash } = admission.spec;
   await store.checkIds({ threadId, runId });
-  if (coordinator !== null) checkText("coordinator", coordinator);
-  if (spec.fromCheckpointId !== undefined) checkText("fromCheckpointId", spec.fromCheckpointId);
-  const { input, ...rest } = spec;
-  const { status, history } = initialState(coordinator);
-  const parameters = [
-    runId,
-    threadId,
-    whenBusy === "enqueue",
-    status,
-    coordinator,
-    byteLiteral(encodeJson(history)),
-    spec.fromCheckpointId ?? null,
-    byteLiteral(encodeJson(rest)),
-    byteLiteral(input),
-  ];
-  const row = await insertRun(store, parameters);
-  if (row) return admitted(spec.inputHash, toRecord(row), row[afterRecord] === true);
-  // Busy; but that may be with this very run, admitted by another one after the statement's view was taken.
+  const entry = admitEntry(admission);
+  for (let tries = 1; ; tries++) {
+    try {
+      const record = await admits.add(entry);
+      if (record) return { record, created: true };
+      break;
+    } catch (error) {
+      // Somebody is admitting the same id: once that is written it is found below.
+      if (!isKeyTaken(error) || tries === admitTriesMax) throw error;
+    }
+  }
   const existing = await getRun(store, runId);
-  if (existing) return admitted(spec.inputHash, existing, false);
+  if (existing) return admitted(inputHash, existing);
   throw new AgentmaticError("ThreadBusy", `thread ${threadId} has a run that is not finished`);
 }
 
-async function insertRun(store: Store, parameters: readonly (string | boolean | null)[]): Promise<Row | undefined> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return (await store.client.run(store.statements.admit, parameters))[0];
-    } catch (error) {
-      const taken = AgentmaticError.is(error) && error.details.sqlstate === "23505";
-      if (!taken || tries === admitTriesMax) throw error;
-    }
-  }
+function isKeyTaken(error: unknown): boolean {
+  return AgentmaticError.is(error) && error.details.sqlstate === "23505";
 }
 
-function admitted(inputHash: string, record: RunRecord, created: boolean): Admitted {
-  if (record.spec.inputHash === inputHash) return { record, created };
+function admitted(inputHash: string, record: RunRecord): Admitted {
+  if (record.spec.inputHash === inputHash) return { record, created: false };
   throw new AgentmaticError("AlreadyExists", `runId: ${record.spec.runId} was admitted with another input`);
 }
 

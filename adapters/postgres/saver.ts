@@ -8,7 +8,6 @@ import {
   type ClaimRequest,
   type Commit,
   checkpointQueryMax,
-  type Fence,
   type RenewRequest,
   type RenewResult,
   type Saver,
@@ -22,21 +21,12 @@ import { AgentmaticError, invalid } from "../../src/errors.ts";
 import { type Ports, systemPorts } from "../../src/ports.ts";
 import type { RunRecord, RunState } from "../../src/run/record.ts";
 import type { Admission, Admitted, Member, RunQuery } from "../../src/run/store.ts";
-import { again, Batcher } from "./batch.ts";
+import { type Batches, batchEntriesMax, makeBatches, queueMax, refused } from "./batches.ts";
 import { Client } from "./client.ts";
-import {
-  bytesOf,
-  type CommitEntry,
-  checkWrite,
-  commitEntry,
-  commitParameters,
-  putWritesParameters,
-  renewParameters,
-  shapeOf,
-} from "./entries.ts";
+import { checkWrite, commitEntry, renewParameters } from "./entries.ts";
 import { checkText } from "./literals.ts";
 import { checkSchema, fromEnvironment, type Location, parseUrl } from "./location.ts";
-import { afterRecord, toCheckpoints, toHead, toRecord } from "./rows.ts";
+import { toCheckpoints, toHead } from "./rows.ts";
 import { admit, againMax, beat, getRun, listRuns, members, removeMember, updateRun } from "./runs.ts";
 import { Store } from "./store.ts";
 
@@ -72,18 +62,12 @@ export interface PostgresSaverOptions {
 const defaultConnections = 6;
 const defaultLanes = 4;
 const defaultStatementTimeoutMs = 2_000;
-/** Entries in one statement, and the bytes after which it takes no further one. */
-const batchEntriesMax = 128;
-const batchBytesMax = 1024 * 1024;
-/** Entries, and statements, that may wait. */
-const queueMax = 10_000;
 
 export class PostgresSaver implements Saver {
   readonly kind = "postgres";
   readonly shared = true;
   readonly #store: Store;
-  readonly #commits: Batcher<CommitEntry, WriteResult>;
-  readonly #writes: Batcher<TaskWritesRequest, WriteResult>;
+  readonly #batches: Batches;
 
   /** Connects at the first call. Throws `InvalidArgument`, naming the option. */
   constructor(options: PostgresSaverOptions = {}) {
@@ -101,8 +85,7 @@ export class PostgresSaver implements Saver {
     });
     const unfenced = options.unsafeWithoutFence ?? false;
     this.#store = new Store({ client, schema, zone: options.zone, region: options.region, unfenced, ids: ports.ids });
-    this.#commits = commitBatcher(this.#store, lanes);
-    this.#writes = writesBatcher(this.#store, lanes);
+    this.#batches = makeBatches(this.#store, lanes);
   }
 
   /** `postgres://…?agentmatic_region=eu-west-1&agentmatic_zone=eu&agentmatic_schema=x`; the options win over the URL. */
@@ -128,7 +111,7 @@ export class PostgresSaver implements Saver {
   }
 
   admit(admission: Admission): Promise<Admitted> {
-    return admit(this.#store, admission);
+    return admit(this.#store, this.#batches.admits[admission.whenBusy], admission);
   }
 
   getRun(runId: string): Promise<RunRecord | undefined> {
@@ -156,21 +139,11 @@ export class PostgresSaver implements Saver {
   }
 
   async claim(request: ClaimRequest): Promise<Claim> {
-    const { threadId, runId, attempt, nonce, proposedEpoch = null, owner } = request;
+    const { threadId, runId, nonce, owner } = request;
     await this.#store.checkIds({ threadId, runId });
-    checkText("nonce", nonce);
     if (nonce === "") throw invalid("nonce", "must not be empty");
-    checkText("owner", owner);
-    const parameters = [threadId, runId, attempt, nonce, proposedEpoch, owner];
-    const [row] = await this.#store.client.run(this.#store.statements.claim, parameters, { urgent: true });
-    if (!row) throw stale(request, "it is not the thread's active run");
-    const record = toRecord(row);
-    const [verdict, epoch, commitId, checkpointId, headRun] = row.slice(afterRecord);
-    if (verdict === "inactive") throw stale(request, "it is not the thread's active run");
-    if (verdict === "ended") throw stale(request, `it is ${record.state.status}`);
-    if (verdict === "attempt") throw stale(request, `its attempt is ${record.state.attempt}`);
-    const fence: Fence = { threadId, epoch: Number(epoch), nonce };
-    return { fence, head: toHead(commitId, record.headSeq, checkpointId, headRun), record };
+    checkTexts({ nonce, owner });
+    return this.#batches.claims.add(request);
   }
 
   async renew(batch: readonly RenewRequest[]): Promise<readonly RenewResult[]> {
@@ -196,7 +169,7 @@ export class PostgresSaver implements Saver {
         settle(async () => {
           checkTexts({ nonce: request.fence.nonce, threadId: request.fence.threadId });
           request.writes.forEach(checkWrite);
-          return this.#writes.add(request);
+          return this.#batches.writes.add(request);
         }),
       ),
     );
@@ -206,7 +179,8 @@ export class PostgresSaver implements Saver {
     await this.#store.ready();
     const results: Promise<WriteResult>[] = new Array(batch.length);
     const order = batch.map((_, index) => index).sort((a, b) => batch[a]!.seq - batch[b]!.seq);
-    for (const index of order) results[index] = settle(async () => this.#commits.add(commitEntry(batch[index]!)));
+    for (const index of order)
+      results[index] = settle(async () => this.#batches.commits.add(commitEntry(batch[index]!)));
     return Promise.all(results);
   }
 
@@ -269,77 +243,12 @@ function checkOptions(options: PostgresSaverOptions, schema: string, connections
   if (!/^[A-Za-z0-9._-]{0,64}$/.test(region)) throw invalid("region", `"${region}" is not a region name`);
 }
 
-function commitBatcher(store: Store, lanes: number): Batcher<CommitEntry, WriteResult> {
-  return new Batcher<CommitEntry, WriteResult>({
-    ...limits(lanes),
-    line: ({ commit }) => commit.fence.threadId,
-    bytes: ({ bytes }) => bytes,
-    // A second commit of a thread builds on the first, which a statement cannot see while it writes it (P18).
-    joins: () => false,
-    async send(entries) {
-      const options = { urgent: true, batch: entries.length > 1 };
-      const shape = shapeOf(entries);
-      const rows = await store.client.run(store.statements.commit(shape), commitParameters(entries, shape), options);
-      const verdicts = new Map(rows.map(([n, verdict]) => [Number(n), String(verdict)]));
-      return entries.map(({ commit }, index) => judge(commit, verdicts.get(index + 1)));
-    },
-  });
-}
-
-function writesBatcher(store: Store, lanes: number): Batcher<TaskWritesRequest, WriteResult> {
-  return new Batcher<TaskWritesRequest, WriteResult>({
-    ...limits(lanes),
-    line: ({ fence }) => fence.threadId,
-    bytes: ({ writes }) => bytesOf(writes),
-    joins: (earlier, later) => earlier.fence.epoch === later.fence.epoch && earlier.fence.nonce === later.fence.nonce,
-    async send(entries) {
-      const options = { urgent: true, batch: entries.length > 1 };
-      const rows = await store.client.run(store.statements.putWrites, putWritesParameters(entries), options);
-      const held = new Set(rows.map(([n]) => Number(n)));
-      return entries.map(({ fence }, index) => (held.has(index + 1) ? { ok: true } : refused(fence)));
-    },
-  });
-}
-
-function limits(lanes: number) {
-  return {
-    lanes,
-    entriesMax: batchEntriesMax,
-    bytesMax: batchBytesMax,
-    queueMax,
-    // Where the server refused a statement, one of its entries may be why; out of reach it is so for all.
-    divisible: (thrown: unknown) => AgentmaticError.is(thrown) && thrown.details.sqlstate !== undefined,
-  };
-}
-
-function judge({ fence, finish }: Commit, verdict: string | undefined): WriteResult | typeof again {
-  const thread = `thread ${fence.threadId}`;
-  if (verdict === "ok" || verdict === "done") return { ok: true };
-  if (verdict === "again") return again;
-  if (verdict === "conflict") {
-    return { ok: false, error: new AgentmaticError("Conflict", `${thread}: the head is another`) };
-  }
-  if (verdict === "ends") {
-    return { ok: false, error: invalid("finish.runId", `${finish?.runId} is not the active run of ${thread}`) };
-  }
-  return refused(fence);
-}
-
 async function settle(work: () => Promise<WriteResult>): Promise<WriteResult> {
   try {
     return await work();
   } catch (thrown) {
     return { ok: false, error: AgentmaticError.from(thrown) };
   }
-}
-
-function refused(fence: Fence): { ok: false; error: AgentmaticError } {
-  const message = `thread ${fence.threadId}: the claim of epoch ${fence.epoch} is over`;
-  return { ok: false, error: new AgentmaticError("FencedOut", message, { details: { epoch: fence.epoch } }) };
-}
-
-function stale({ runId, attempt }: ClaimRequest, why: string): AgentmaticError {
-  return new AgentmaticError("StaleAttempt", `run ${runId} cannot be claimed for attempt ${attempt}: ${why}`);
 }
 
 function checkTexts(texts: Readonly<Record<string, string>>): void {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { CompiledGraph, Saver } from "agentmatic";
 import { ClusterConfig, type Coordinator } from "agentmatic/cluster";
-import { openStore } from "agentmatic/node";
+import { openStore, ports } from "agentmatic/node";
 import { lockHolders, SqliteSaver, stuckHolders, writeLockHeld } from "agentmatic/sqlite";
 import type { FaultTarget } from "./faults.ts";
 import { Fleet, type WorkerProcess } from "./fleet.ts";
@@ -51,7 +51,8 @@ export class Cluster implements FaultTarget {
 
   /** Makes the store's tables, starts the workers and connects to them. Leaves no process behind where that fails. */
   static async start(settings: ClusterSettings): Promise<Cluster> {
-    const saver = await openStore(settings.store);
+    const { store, unfenced } = settings;
+    const saver = await openStore(store, { logger: ports.logger, field: "--store", unsafeWithoutFence: unfenced });
     const fleet = fleetOf(settings);
     try {
       await saver.setup();

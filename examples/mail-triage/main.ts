@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AgentmaticError } from "agentmatic";
 import { llmSettings } from "./llm.ts";
 import { HELP, type Options, parseOptions } from "./options.ts";
 import { isClean, resultLine, summary } from "./summary.ts";
@@ -23,16 +24,18 @@ async function main(args: readonly string[]): Promise<number> {
   }
   try {
     const facts = await triageMails(options, folder);
-    const kept = isClean(facts.report) || options.unfenced;
+    const fine = isClean(facts.report) || options.unfenced;
     console.log(summary(facts));
-    if (kept) rmSync(folder, { recursive: true, force: true });
-    else console.log(`the workers' logs, the witness's files and the store are kept in ${folder}`);
+    if (fine && !options.keep) rmSync(folder, { recursive: true, force: true });
+    else console.log(`the job's files are in ${folder}`);
     console.log(resultLine(facts));
-    return kept ? 0 : 1;
+    return fine ? 0 : 1;
   } catch (error) {
     console.error((error as Error).message);
-    console.error(`the workers' logs are in ${folder}`);
-    return 1;
+    const wrong = AgentmaticError.is(error, "InvalidArgument");
+    if (wrong) rmSync(folder, { recursive: true, force: true });
+    else console.error(`the workers' logs are in ${folder}`);
+    return wrong ? 2 : 1;
   }
 }
 

@@ -13,6 +13,8 @@ export interface Options {
   readonly unfenced: boolean;
   readonly llm: string | null;
   readonly seed: number;
+  /** Leaves the job's files where they are. */
+  readonly keep: boolean;
 }
 
 export const DEFAULT_MAILS: number = 2_000;
@@ -37,6 +39,7 @@ Usage: npm start -- [options]
   --llm MODEL      let a language model draft the answers; needs MAIL_TRIAGE_LLM_URL (a service that speaks OpenAI's
                    chat completions) and MAIL_TRIAGE_LLM_KEY, and prints the number of calls first
   --seed N         choose other mails and other victims (default 1)
+  --keep           leave the job's files (the SQLite store, the witness's files, the workers' logs) and say where
   --help           this text
 
 The last line of the output is RESULT and a JSON object. The exit code is 0 where no run was lost and nothing happened
@@ -66,6 +69,7 @@ export function parseOptions(args: readonly string[]): Options | "help" {
     unfenced: values.unfenced,
     llm: values.llm === undefined ? null : modelName(values.llm),
     seed: whole("--seed", values.seed, 0, SEED_MAX),
+    keep: values.keep,
   };
 }
 
@@ -84,6 +88,7 @@ function read(args: readonly string[]) {
         unfenced: { type: "boolean", default: false },
         llm: { type: "string" },
         seed: { type: "string", default: "1" },
+        keep: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
     }).values;

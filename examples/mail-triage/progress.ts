@@ -50,6 +50,7 @@ export class Progress {
   constructor(out: Writable & { isTTY?: boolean; columns?: number }, read: () => Omit<Snapshot, "runsPerSecond">) {
     this.#out = out;
     this.#read = read;
+    this.#samples.push([performance.now(), read().finished]);
     this.#timer = setInterval(() => this.#draw(), out.isTTY ? REDRAW_MS : PLAIN_MS);
   }
 
@@ -70,7 +71,7 @@ export class Progress {
     const now = performance.now();
     const state = this.#read();
     this.#samples.push([now, state.finished]);
-    while (this.#samples.length > 2 && this.#samples[0]![0] < now - RATE_WINDOW_MS) this.#samples.shift();
+    while (this.#samples.length > 2 && this.#samples[1]![0] < now - RATE_WINDOW_MS) this.#samples.shift();
     const line = progressLine({ ...state, runsPerSecond: recentRate(this.#samples) });
     if (this.#out.isTTY) this.#out.write(`\r\x1b[K${line.slice(0, (this.#out.columns ?? DEFAULT_COLUMNS) - 1)}`);
     else this.#out.write(`${line}\n`);

@@ -117,7 +117,11 @@ export class MemorySaver implements Saver {
     if (thread.activeRun !== null && whenBusy === "reject") {
       throw new AgentmaticError("ThreadBusy", `thread ${spec.threadId} has the active run ${thread.activeRun}`);
     }
-    const run: Run = { spec, state: initialState(coordinator), ticket: thread.nextTicket++ };
+    const run: Run = {
+      spec: { ...spec, input: spec.input.slice() },
+      state: initialState(coordinator),
+      ticket: thread.nextTicket++,
+    };
     this.#store.runs.set(spec.runId, run);
     thread.activeRun ??= spec.runId;
     return { record: this.#record(run), created: true };
@@ -351,7 +355,8 @@ export class MemorySaver implements Saver {
   #record(run: Run): RunRecord {
     const thread = this.#thread(run.spec.threadId);
     const active = thread.activeRun === run.spec.runId;
-    return { spec: run.spec, state: run.state, ticket: run.ticket, active, headSeq: thread.head.seq };
+    const spec = { ...run.spec, input: run.spec.input.slice() };
+    return { spec, state: run.state, ticket: run.ticket, active, headSeq: thread.head.seq };
   }
 
   #checkIds(...ids: string[]): void {
@@ -372,8 +377,8 @@ function copied(checkpoint: NewCheckpoint): NewCheckpoint {
 
 function put(thread: Thread, write: TaskWrites): void {
   const key = writesKey(write);
-  let tasks = thread.writes.get(key);
-  if (!tasks) thread.writes.set(key, (tasks = new Map()));
+  const tasks = thread.writes.get(key) ?? new Map<string, TaskWrites>();
+  thread.writes.set(key, tasks);
   tasks.set(JSON.stringify([write.taskId, write.kind]), { ...write, data: write.data.slice() });
 }
 

@@ -35,8 +35,8 @@ export interface LinkListener {
   /** The worker is there (again): `same` where it is the process that was there before. */
   up(link: WorkerLink, same: boolean): void;
   frame(link: WorkerLink, frame: ToCoordinator): void;
-  /** The worker with this id is gone or silent. */
-  down(link: WorkerLink, workerId: string, reason: "lost" | "silent"): void;
+  /** The worker is gone or silent. Told before a successor at the same address is welcomed. */
+  down(link: WorkerLink, reason: "lost" | "silent"): void;
   /** Permits, health or draining changed. */
   changed(link: WorkerLink): void;
 }
@@ -65,6 +65,7 @@ export class WorkerLink {
   #free = 0;
   readonly #onTried: () => void;
   #silent = false;
+  #reported = false;
   readonly active: Set<string> = new Set();
 
   constructor(options: LinkOptions) {
@@ -118,7 +119,7 @@ export class WorkerLink {
   }
 
   #send(frame: ToWorker): boolean {
-    return this.#up && this.#out !== undefined && this.#out.push(frame);
+    return this.#up && this.#out?.push(frame) === true;
   }
 
   async #connectLoop(): Promise<void> {
@@ -129,7 +130,6 @@ export class WorkerLink {
         await sleep(ports.timers, delayMs * (0.5 + ports.random.next() / 2), this.#closed.signal).catch(() => {});
       if (this.#closed.signal.aborted) return;
       const before = this.#info?.workerId;
-      const hadRuns = this.active.size > 0;
       const startMs = ports.clock.monotonicMs();
       const reached = await this.#connectOnce();
       this.#onTried();
@@ -144,15 +144,16 @@ export class WorkerLink {
         continue;
       }
       hurried = 0;
-      if (before !== undefined && hadRuns) this.#report("lost");
+      if (before !== undefined) this.#report("lost");
       this.#options.listener.changed(this);
       delayMs = Math.min(retryMaxMs, Math.max(retryFirstMs, delayMs * 2));
     }
   }
 
   #report(reason: "lost" | "silent"): void {
-    if (this.active.size === 0 || !this.#info) return;
-    this.#options.listener.down(this, this.#info.workerId, reason);
+    if (!this.#info || this.#reported) return;
+    this.#reported = true;
+    this.#options.listener.down(this, reason);
   }
 
   /** Resolves when the connection is over: true if the worker had welcomed us. */
@@ -206,6 +207,7 @@ export class WorkerLink {
     if (before !== undefined && !same) this.#report("lost");
     this.#info = info;
     this.#up = true;
+    this.#reported = false;
     this.#onTried();
     this.#draining = false;
     this.#sent = 0;

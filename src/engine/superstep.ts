@@ -173,10 +173,6 @@ function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
-    const done = () => signal.removeEventListener("abort", onAbort);
-    work.then(
-      (value) => (done(), resolve(value)),
-      (error) => (done(), reject(error)),
-    );
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
 }

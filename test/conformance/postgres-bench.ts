@@ -1,4 +1,4 @@
-/** A Postgres store for the tests that look behind the port: savers on it, a connection of the test's own, a proxy. */
+/** A Postgres store for the tests that look behind the port: savers on it, a connection of the test's own, a relay. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import postgres, { type Sql } from "postgres";
 import { PostgresSaver, type PostgresSaverOptions } from "../../adapters/postgres/mod.ts";
@@ -14,7 +14,7 @@ export class Bench implements AsyncDisposable {
   private constructor(url: string) {
     this.url = url;
     this.sql = postgres(url, { max: 4, onnotice: () => {} });
-    this.#open.push(() => this.sql.end());
+    this.#open.push(() => this.sql.end({ timeout: 1 }));
   }
 
   static async start(): Promise<Bench> {
@@ -30,17 +30,17 @@ export class Bench implements AsyncDisposable {
     return saver;
   }
 
-  async proxy(): Promise<Proxy> {
-    const proxy = await Proxy.start(this.url);
-    this.#open.push(() => proxy.close());
-    return proxy;
+  async relay(): Promise<Relay> {
+    const relay = await Relay.start(this.url);
+    this.#open.push(() => relay.close());
+    return relay;
   }
 
   /** Locks the heads until the returned function is called: whatever writes to these threads must wait so long. */
   async lock(...threadIds: string[]): Promise<() => Promise<void>> {
     const connection = await this.sql.reserve();
     await connection`BEGIN`;
-    await connection`SELECT FROM agentmatic.threads WHERE thread_id IN ${this.sql(threadIds)} ORDER BY 1 FOR UPDATE`;
+    await connection`SELECT FROM agentmatic.threads WHERE thread_id IN ${this.sql(threadIds)} ORDER BY thread_id FOR UPDATE`;
     return async () => {
       await connection`COMMIT`;
       connection.release();
@@ -63,7 +63,7 @@ export class Bench implements AsyncDisposable {
 }
 
 /** Stands between a saver and its server, counts turns, and can lose an answer. */
-export class Proxy {
+export class Relay {
   /** How often a client began to speak after the server had: round trips. */
   turns = 0;
   /** What clients sent first: the settings of the session. */
@@ -79,15 +79,15 @@ export class Proxy {
     this.#server = server;
   }
 
-  static async start(target: string): Promise<Proxy> {
+  static async start(target: string): Promise<Relay> {
     const { hostname, port } = new URL(target);
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = new URL(target);
     url.host = `127.0.0.1:${(server.address() as { port: number }).port}`;
-    const proxy = new Proxy(url.href, server);
-    server.on("connection", (client) => proxy.#join(client, connect(Number(port || 5432), hostname)));
-    return proxy;
+    const relay = new Relay(url.href, server);
+    server.on("connection", (client) => relay.#join(client, connect(Number(port || 5432), hostname)));
+    return relay;
   }
 
   /** The next answer is swallowed and its connection cut. Resolves when that has happened. */

@@ -15,21 +15,21 @@ import {
   stored,
   taskWrites,
 } from "../../src/testing/fixture.ts";
-import { Bench, type Proxy } from "./postgres-bench.ts";
+import { Bench, type Relay } from "./postgres-bench.ts";
 
 const heartbeatLimitMs = 3000;
 
 let bench: Bench;
-let proxy: Proxy;
-/** One connection, behind the proxy. */
+let relay: Relay;
+/** One connection, behind the relay. */
 let saver: PostgresSaver;
 /** Not behind it. */
 let witness: PostgresSaver;
 
 beforeEach(async () => {
   bench = await Bench.start();
-  proxy = await bench.proxy();
-  saver = await bench.saver({ url: proxy.url, connections: 1 });
+  relay = await bench.relay();
+  saver = await bench.saver({ url: relay.url, connections: 1 });
   witness = await bench.saver();
 });
 
@@ -39,9 +39,9 @@ describe("P19: one round trip", () => {
   /** The driver describes a statement at its first use, which costs a turn of its own. */
   async function turnsOf(work: () => Promise<unknown>): Promise<number> {
     await work();
-    const before = proxy.turns;
+    const before = relay.turns;
     await work();
-    return proxy.turns - before;
+    return relay.turns - before;
   }
 
   test("for a commit of a superstep, with its writes and the end of its run", async () => {
@@ -84,8 +84,8 @@ describe("P19: one round trip", () => {
 
 describe("P19: limits on the server, below the heartbeat limit", () => {
   test("are part of every session", () => {
-    expect(proxy.startups.length).toBeGreaterThan(0);
-    for (const startup of proxy.startups) {
+    expect(relay.startups.length).toBeGreaterThan(0);
+    for (const startup of relay.startups) {
       for (const name of ["statement_timeout", "idle_in_transaction_session_timeout"]) {
         const value = Number(new RegExp(`\\0${name}\\0(\\d+)\\0`).exec(startup)?.[1]);
         expect(value, name).toBeGreaterThan(0);
@@ -122,7 +122,7 @@ describe("P7: an answer that is lost is settled by issuing the very same again",
   });
 
   test("a commit that landed", async () => {
-    const lost = proxy.loseNextAnswer();
+    const lost = relay.loseNextAnswer();
     const commit = nextCommit(holding, { finish: finishOf(holding) });
     const [results] = await Promise.all([saver.commit([commit]), lost]);
     done(results);
@@ -135,7 +135,7 @@ describe("P7: an answer that is lost is settled by issuing the very same again",
     const commit = nextCommit(holding);
     const results = saver.commit([commit]);
     await bench.waiting(1);
-    proxy.cutClients();
+    relay.cutClients();
     // The first one still waits, and the second behind it.
     await bench.waiting(2);
     await release();
@@ -159,7 +159,7 @@ describe("P7: an answer that is lost is settled by issuing the very same again",
 
   test("a batch: each entry has its own answer", async () => {
     const others = [await held(saver), await held(saver)];
-    const lost = proxy.loseNextAnswer();
+    const lost = relay.loseNextAnswer();
     const commits = [holding, ...others].map((one) => nextCommit(one));
     const zombie = nextCommit({ ...(await held(witness)), fence: { ...holding.fence, nonce: "another nonce" } });
     const [results] = await Promise.all([saver.commit([...commits, zombie]), lost]);
@@ -167,7 +167,7 @@ describe("P7: an answer that is lost is settled by issuing the very same again",
   });
 
   test("a claim: it is the same claim", async () => {
-    const lost = proxy.loseNextAnswer();
+    const lost = relay.loseNextAnswer();
     const record = await stored(witness, holding.runId);
     const [claim] = await Promise.all([saver.claim(claimRequest(record)), lost]);
     expect(claim.fence.epoch).toBe(holding.fence.epoch + 1);
@@ -175,25 +175,25 @@ describe("P7: an answer that is lost is settled by issuing the very same again",
   });
 
   test("task writes, a renewal, an admission", async () => {
-    let lost = proxy.loseNextAnswer();
+    let lost = relay.loseNextAnswer();
     const writes = [taskWrites(holding, "t")];
     done((await Promise.all([saver.putWrites([{ fence: holding.fence, writes }]), lost]))[0]);
     expect((await witness.get(threadId, ""))?.writes).toEqual(writes);
-    lost = proxy.loseNextAnswer();
+    lost = relay.loseNextAnswer();
     const { fence, runId } = holding;
     outcomes((await Promise.all([saver.renew([{ fence, runId }]), lost]))[0], "ok");
-    lost = proxy.loseNextAnswer();
+    lost = relay.loseNextAnswer();
     const [fresh] = await Promise.all([held(saver), lost]);
     expect((await witness.listRuns({ threadId: fresh.threadId, limit: 10 })).length).toBe(1);
   });
 
   test("a change of a record: it is done once, and another's change in between is a conflict", async () => {
     const record = await stored(witness, holding.runId);
-    let lost = proxy.loseNextAnswer();
+    let lost = relay.loseNextAnswer();
     const [adopted] = await Promise.all([saver.updateRun(holding.runId, adopt(record, "coordinator-2")), lost]);
     expect(adopted.state).toMatchObject({ coordinator: "coordinator-2", revision: record.state.revision + 1 });
     await witness.updateRun(holding.runId, adopt(adopted, "coordinator-3"));
-    lost = proxy.loseNextAnswer();
+    lost = relay.loseNextAnswer();
     await Promise.all([rejects(saver.updateRun(holding.runId, endState(adopted, "failed")), "Conflict"), lost]);
     expect((await stored(witness, holding.runId)).state.coordinator).toBe("coordinator-3");
   });

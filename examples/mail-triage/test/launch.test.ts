@@ -15,13 +15,14 @@ describe("options", () => {
       unfenced: false,
       llm: null,
       seed: 1,
+      keep: false,
     });
     expect(HELP).toContain("(default 2000)");
   });
 
   it("takes what one would guess", () => {
     const args =
-      "--mails 500 --workers=5 --store postgres://u:p@h/db --kills 2 --freezes 0 --unfenced --llm m --seed 9".split(
+      "--mails 500 --workers=5 --store postgres://u:p@h/db --kills 2 --freezes 0 --unfenced --llm m --seed 9 --keep".split(
         " ",
       );
     expect(parseOptions(args)).toEqual({
@@ -33,6 +34,7 @@ describe("options", () => {
       unfenced: true,
       llm: "m",
       seed: 9,
+      keep: true,
     });
     expect(parseOptions(["--mails", "all"])).toMatchObject({ mails: "all" });
     expect([parseOptions(["--help"]), parseOptions(["-h"])]).toEqual(["help", "help"]);

@@ -39,7 +39,10 @@ describe("the main job", () => {
   });
 
   it("says which option is wrong in one line", async () => {
-    expect(await triage("--mails", "none")).toMatchObject({ code: 2, output: expect.stringMatching(/^--mails: [^\n]+\n$/) });
+    expect(await triage("--mails", "none")).toMatchObject({
+      code: 2,
+      output: expect.stringMatching(/^--mails: [^\n]+\n$/),
+    });
     expect(await triage("--help")).toMatchObject({ code: 0, output: expect.stringContaining("--kills N") });
   });
 });
