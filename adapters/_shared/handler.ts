@@ -36,6 +36,8 @@ export function requestListener(options: HandlerOptions): RequestListener {
   const router = createConnectRouter({
     readMaxBytes: options.readMaxBytes,
     acceptCompression: [compressionGzip],
+    // A misspelt field of somebody's JSON is told to him; binary messages of newer peers pass as they should.
+    jsonOptions: { ignoreUnknownFields: false },
     shutdownSignal: options.shutdown,
   });
   options.routes(router);

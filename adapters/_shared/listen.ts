@@ -14,7 +14,7 @@ import { bind } from "./bind.ts";
 import { type HandlerOptions, type RequestListener, requestListener } from "./handler.ts";
 import { keepalive } from "./keepalive.ts";
 import { peek } from "./peek.ts";
-import { recycle, sessionMegabytesMax } from "./recycle.ts";
+import { recycle, retire, sessionMegabytesMax } from "./recycle.ts";
 
 export interface ListenOptions extends Omit<HandlerOptions, "shutdown" | "readMaxBytes"> {
   /** Bound exactly as given; port 0 takes a free one. */
@@ -103,7 +103,7 @@ function http2Server(
   server.on("session", (session) => {
     session.on("error", () => {});
     session.setLocalWindowSize(windowBytes);
-    session.on("stream", (stream) => recycle(session, stream));
+    session.on("stream", (stream) => recycle(session, stream, () => retire(session)));
     onSession(session);
   });
   return server;
@@ -135,8 +135,7 @@ interface Open {
 
 async function close({ server, h1, sessions, sockets, shutdown }: Open, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // GOAWAY: the clients open no further streams, and the connection ends with the last one.
-  for (const session of sessions) session.close();
+  for (const session of sessions) retire(session);
   h1.close();
   const stop = setTimeout(() => {
     shutdown.abort(new AgentmaticError("Unavailable", "the worker is stopping"));

@@ -20,7 +20,7 @@ export interface SessionOptions {
 const windowBytes = 1024 * 1024;
 
 export class Session extends Http2SessionManager {
-  readonly #widened = new WeakSet<ClientHttp2Session>();
+  readonly #known = new WeakSet<ClientHttp2Session>();
 
   constructor(baseUrl: string, { connectTimeoutMs, ...pings }: SessionOptions) {
     super(baseUrl, pings, {
@@ -38,11 +38,13 @@ export class Session extends Http2SessionManager {
   ): Promise<ClientHttp2Stream> {
     const stream = await super.request(method, path, headers, options);
     const session = stream.session as ClientHttp2Session | undefined;
-    if (session) {
-      if (!this.#widened.has(session)) session.setLocalWindowSize(windowBytes);
-      this.#widened.add(session);
-      recycle(session, stream);
+    if (session && !this.#known.has(session)) {
+      this.#known.add(session);
+      session.setLocalWindowSize(windowBytes);
+      // A ping that times out after the manager has let go of the connection would be an uncaught error otherwise.
+      session.on("error", () => {});
     }
+    if (session) recycle(session, stream, () => session.close());
     return stream;
   }
 }

@@ -51,21 +51,32 @@ export function failure(thrown: unknown): AgentmaticError {
   if (thrown instanceof AgentmaticError) return thrown;
   const { code, message } = fields(thrown);
   if (isLost(thrown)) {
-    return new AgentmaticError("Unavailable", `Postgres cannot be reached now (${String(code)})`, { cause: thrown });
+    return new AgentmaticError("Unavailable", `Postgres cannot be reached now (${String(code)})`, {
+      cause: bare(thrown),
+    });
   }
   const state = sqlState(thrown);
   if (state === undefined) {
-    return new AgentmaticError("Internal", `Postgres driver: ${String(code ?? "error")}`, { cause: thrown });
+    return new AgentmaticError("Internal", `Postgres driver: ${String(code ?? "error")}`, { cause: bare(thrown) });
   }
   const [, errorCode, meaning] = byState.find(([pattern]) => pattern.test(state)) ?? [];
   const collided = collisionStates.has(state);
   return new AgentmaticError(
     errorCode ?? (collided ? "Unavailable" : "Internal"),
     `Postgres: ${meaning ?? (collided ? "the statement collided with others" : String(message))} (${state})`,
-    { cause: thrown, details: { sqlstate: state } },
+    { cause: bare(thrown), details: { sqlstate: state } },
   );
 }
 
-function fields(thrown: unknown): { code?: unknown; syscall?: unknown; severity?: unknown; message?: unknown } {
-  return typeof thrown === "object" && thrown !== null ? thrown : {};
+/** The driver hangs statement and parameters on its errors, and the server values: state, which must not reach a log. */
+function bare(thrown: unknown): Error {
+  const { code, message, constraint_name, table_name, routine } = fields(thrown);
+  const safe = Object.entries({ code, constraint_name, table_name, routine }).filter(
+    ([, value]) => value !== undefined,
+  );
+  return Object.assign(new Error(String(message)), Object.fromEntries(safe));
+}
+
+function fields(thrown: unknown): Partial<Record<string, unknown>> {
+  return typeof thrown === "object" && thrown !== null ? (thrown as Record<string, unknown>) : {};
 }

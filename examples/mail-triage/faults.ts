@@ -16,7 +16,9 @@ export const FREEZE_MS: number = 6_000;
 const LOOK_MS = 100;
 /** How often a freeze that had to end in a kill is tried again on another worker. */
 const FREEZE_TRIES = 3;
-/** How long to wait for a worker that has runs. */
+/** Runs that must have ended since the last fault, so that the next one meets workers in the midst of their work. */
+const WARM_RUNS = 20;
+/** How long to wait for that. */
 const VICTIM_MS = 10_000;
 const VICTIM_POLL_MS = 2;
 
@@ -50,6 +52,7 @@ export interface FaultOptions {
   readonly random: () => number;
   readonly note: (text: string) => void;
   readonly freezeMs?: number;
+  readonly warmRuns?: number;
 }
 
 /** Does what was planned, one thing after the other, and keeps the list of what was really done and when. */
@@ -57,7 +60,9 @@ export class Saboteur {
   readonly done: Fault[] = [];
   readonly #options: FaultOptions;
   readonly #ended: AbortController = new AbortController();
+  readonly #warmRuns: number;
   #due = 0;
+  #finished = 0;
   /** Faults whose victim was found. */
   #struck = 0;
   /** True while a fault waits for a worker with runs. */
@@ -68,11 +73,13 @@ export class Saboteur {
 
   constructor(options: FaultOptions) {
     this.#options = options;
+    this.#warmRuns = options.warmRuns ?? WARM_RUNS;
   }
 
   /** Tells how many runs have finished; starts the faults that are due by now. */
   advance(finished: number): void {
     const { plan } = this.#options;
+    this.#finished = finished;
     while (this.#due < plan.length && plan[this.#due]!.at <= finished) {
       const { kind } = plan[this.#due++]!;
       // The next one waits until the fleet is whole again: two faults at once would leave a run without any worker.
@@ -129,8 +136,9 @@ export class Saboteur {
     }
     this.#armed = true;
     this.#wake();
+    const warm = this.#finished + this.#warmRuns;
     for (const deadline = monotonicMs() + VICTIM_MS; monotonicMs() < deadline; await sleep(VICTIM_POLL_MS)) {
-      const candidates = target.busy();
+      const candidates = this.#finished < warm ? [] : target.busy();
       const victim = candidates[Math.floor(random() * candidates.length)];
       if (victim !== undefined) return victim;
       if (this.#ended.signal.aborted) return undefined;

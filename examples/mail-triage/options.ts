@@ -17,7 +17,6 @@ export interface Options {
   readonly keep: boolean;
 }
 
-export const DEFAULT_MAILS: number = 2_000;
 const WORKERS_MAX = 32;
 const FAULTS_MAX = 1_000;
 const MAILS_MAX = 6_046;
@@ -28,7 +27,7 @@ export const HELP: string = `Triage of real e-mails on a cluster whose workers a
 
 Usage: npm start -- [options]
 
-  --mails N|all    how many of the ${MAILS_MAX} mails of the SpamAssassin corpus (default ${DEFAULT_MAILS})
+  --mails N|all    how many of the ${MAILS_MAX} mails of the SpamAssassin corpus (default all)
   --workers N      worker processes (default 3)
   --store URL      sqlite:PATH, postgres://USER@HOST:PORT/DB or memory: (default: an SQLite file in a new temporary
                    folder). With memory: each worker keeps its runs to itself, so those of a killed or frozen worker fail
@@ -80,7 +79,7 @@ function read(args: readonly string[]) {
       strict: true,
       allowPositionals: false,
       options: {
-        mails: { type: "string", default: String(DEFAULT_MAILS) },
+        mails: { type: "string", default: "all" },
         workers: { type: "string", default: "3" },
         store: { type: "string" },
         kills: { type: "string", default: "1" },

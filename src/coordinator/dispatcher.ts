@@ -24,6 +24,7 @@ import type { WorkerLink } from "./link.ts";
 import { MemoryMirror } from "./mirror.ts";
 import { RunQueue } from "./queue.ts";
 import { Recovery } from "./recovery.ts";
+import { missedEvents } from "./replay.ts";
 import { Tracked } from "./tracked.ts";
 
 export interface DispatcherOptions {
@@ -130,7 +131,7 @@ export class Dispatcher {
 
   workerUp(link: WorkerLink, same: boolean): void {
     // The stream broke and the worker is still there: go on following instead of handing off (P14).
-    if (same) for (const tracked of this.#placedOn(link)) this.#attach(tracked, link);
+    if (same) for (const tracked of this.#placedOn(link)) void this.#reattach(tracked, link);
     this.pump();
   }
 
@@ -241,6 +242,16 @@ export class Dispatcher {
     if (!link.attach(tracked.runId, attempt, tracked.kinds)) void this.reconsider(tracked, "lost");
   }
 
+  async #reattach(tracked: Tracked, link: WorkerLink): Promise<void> {
+    this.#attach(tracked, link);
+    const { code } = await this.#replay(tracked).then(
+      () => ({ code: "" }),
+      (thrown: unknown) => AgentmaticError.from(thrown),
+    );
+    if (code !== "")
+      this.#options.ports.logger.log("warn", "missed events were not read", { runId: tracked.runId, code });
+  }
+
   async #finished(tracked: Tracked, link: WorkerLink, end: RunEnd): Promise<void> {
     if (this.#ownMemory(link)) await this.#mirror.finish(tracked.record, end);
     this.#complete(tracked, end);
@@ -316,12 +327,20 @@ export class Dispatcher {
     if (owner) {
       if (!mine && !this.#recovery.orphaned(record)) return this.#watch(tracked);
       if (!mine) tracked.record = await saver.updateRun(tracked.runId, adopt(record, coordinatorId));
-      return this.#attach(tracked, owner);
+      return await this.#reattach(tracked, owner);
     }
     // Nobody here has lost it: its owner may live on without being known here. Only its lease can tell.
     const known = mine && reason !== "recovered";
     if (!known && !this.#recovery.leaseExpired(record)) return this.#watch(tracked);
     await this.#handOff(tracked, record, reason);
+  }
+
+  /** Gives readers what they missed: events are lost with a link or a worker, commits are not. */
+  async #replay(tracked: Tracked): Promise<void> {
+    const { kinds, runId, record } = tracked;
+    if (kinds.length === 0 || record.state.claimSeq === null) return;
+    const run = { runId, threadId: record.spec.threadId, attempt: record.state.attempt };
+    tracked.replay(await missedEvents(this.#options.saver, run, kinds, tracked.passedSeq));
   }
 
   /** Somebody else is at it: looked at again at the next sweep. */

@@ -38,6 +38,9 @@ export class Tracked {
   readonly #reject: (error: unknown) => void;
   readonly #readers: Set<Reader> = new Set();
   #epoch = 0;
+  #held: RunEvent[] | undefined;
+  /** By kind, the newest commit whose event was passed on: a repeated one is not. */
+  readonly #passed: Map<EventKind, number> = new Map();
 
   constructor(record: RunRecord) {
     this.record = record;
@@ -71,6 +74,36 @@ export class Tracked {
   event(event: RunEvent): void {
     if (event.epoch < this.#epoch) return;
     this.#epoch = event.epoch;
+    if (this.#held && this.#held.length < eventBufferMax) this.#held.push(event);
+    else this.#pass(event);
+  }
+
+  /** Keeps new events back until `replay` has given the ones before them. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** The newest commit of which every kind that readers want was passed on. */
+  get passedSeq(): number {
+    const wanted = this.kinds.filter((kind) => kind === "values" || kind === "checkpoints");
+    return Math.min(...wanted.map((kind) => this.#passed.get(kind) ?? 0));
+  }
+
+  /** Committed events that were made again from the store, in order. */
+  replay(events: readonly RunEvent[]): void {
+    for (const event of events) if (event.seq > (this.#passed.get(event.kind) ?? 0)) this.#pass(event);
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const event of held) this.#pass(event);
+  }
+
+  #pass(event: RunEvent): void {
+    // Each node has an `updates` event of its own for one commit; of the other kinds there is one.
+    if (event.seq > 0) {
+      const passed = this.#passed.get(event.kind) ?? 0;
+      if (event.seq < passed || (event.seq === passed && event.kind !== "updates")) return;
+      this.#passed.set(event.kind, event.seq);
+    }
     for (const reader of this.#readers) {
       if (!reader.kinds.has(event.kind) && event.kind !== "retract") continue;
       if (reader.channel.push(event)) continue;
@@ -88,6 +121,7 @@ export class Tracked {
   }
 
   finish(end: RunEnd): void {
+    this.replay([]);
     this.phase = "ended";
     this.#resolve(end);
     this.#close();

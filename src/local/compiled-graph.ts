@@ -34,12 +34,10 @@ export interface InvokeConfig {
   maxSteps?: number;
   recursionLimit?: number;
   maxAttempts?: number;
-  /** Milliseconds within which the run must have ended. */
-  deadlineMs?: number;
   whenBusy?: "reject" | "enqueue";
   /** Residency, caller, trace and correlation id of the run. */
   context?: Partial<RunContext>;
-  /** Cancels the run. */
+  /** Cancels the run; `AbortSignal.timeout(ms)` makes it a deadline. */
   signal?: AbortSignal;
 }
 
@@ -140,7 +138,6 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
       ...(from === undefined ? {} : { fromCheckpointId: from }),
       ...(config.context ? { context: config.context } : {}),
       ...(config.maxAttempts === undefined ? {} : { maxAttempts: config.maxAttempts }),
-      ...(config.deadlineMs === undefined ? {} : { deadlineMs: config.deadlineMs }),
       ...(config.whenBusy ? { whenBusy: config.whenBusy } : {}),
     };
     return await this.#runnerFor().start(request, config.signal);

@@ -15,7 +15,6 @@ export interface RunRequest {
   readonly context?: Partial<RunContext>;
   readonly maxSteps: number;
   readonly maxAttempts?: number;
-  readonly deadlineMs?: number;
   /** When the thread has a run that is not finished: an error, or wait for its turn (the default). */
   readonly whenBusy?: "reject" | "enqueue";
   /** Kinds of events to deliver. */

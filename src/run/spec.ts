@@ -20,19 +20,17 @@ export interface SpecFields {
   readonly context?: Partial<RunContext>;
   readonly maxSteps: number;
   readonly maxAttempts?: number;
-  readonly deadlineMs?: number;
 }
 
 /** Throws `InvalidArgument`, naming the field. */
 export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpec> {
-  const { threadId, graph, kind, input, fromCheckpointId, context = {}, deadlineMs } = fields;
+  const { threadId, graph, kind, input, fromCheckpointId, context = {} } = fields;
   checkId("threadId", threadId);
   const runId = fields.runId ?? zoned(zoneOf(threadId), ports.ids.next());
   checkId("runId", runId);
   if (zoneOf(runId) !== zoneOf(threadId)) throw invalid("runId", "is of another zone than threadId");
   checkCount("maxSteps", fields.maxSteps, maxStepsMax);
   checkCount("maxAttempts", fields.maxAttempts ?? maxAttemptsDefault, 1_000);
-  if (deadlineMs !== undefined && !(deadlineMs > 0)) throw invalid("deadlineMs", "must be above 0");
   checkRegions(context);
   return {
     runId,
@@ -48,7 +46,6 @@ export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpe
     ...(context.trace ? { trace: context.trace } : {}),
     maxSteps: fields.maxSteps,
     maxAttempts: fields.maxAttempts ?? maxAttemptsDefault,
-    ...(deadlineMs === undefined ? {} : { deadlineMs }),
     createdAtMs: ports.clock.wallMs(),
   };
 }

@@ -1,4 +1,4 @@
-/** What the tests of the Postgres saver share: a schema of their own, a look at the server, a network that fails. */
+/** What the tests of the Postgres saver share: a database of their own, a look at the server, a network that fails. */
 import { randomBytes } from "node:crypto";
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 import postgres, { type Sql } from "postgres";
@@ -6,12 +6,14 @@ import { PostgresSaver, type PostgresSaverOptions } from "../../adapters/postgre
 import { createDatabase } from "../support/postgres.ts";
 import { until } from "../support/wait.ts";
 
+/** A database with its savers. */
 export class Stage {
   readonly url: string;
   readonly schema: string = `stage_${randomBytes(6).toString("hex")}`;
   /** A superuser's pool beside the savers'. */
   readonly admin: Sql;
   readonly #savers: PostgresSaver[] = [];
+  readonly #locks: Set<() => Promise<void>> = new Set();
 
   constructor(url: string) {
     this.url = url;
@@ -40,18 +42,21 @@ export class Stage {
     const connection = await this.admin.reserve();
     await connection`BEGIN`;
     await connection`SELECT FROM ${connection(this.schema)}.threads WHERE thread_id = ${threadId} FOR UPDATE`;
-    return async () => {
+    const release = async () => {
+      if (!this.#locks.delete(release)) return;
       await connection`ROLLBACK`;
       connection.release();
     };
+    this.#locks.add(release);
+    return release;
   }
 
-  /** Waits until so many of the schema's statements wait for a lock. */
+  /** Waits until so many statements wait for a lock; returns their servers' process ids. */
   async waiting(count: number): Promise<readonly number[]> {
     return until(
       async () => {
         const rows = await this.admin<{ pid: number }[]>`SELECT pid FROM pg_stat_activity
-          WHERE wait_event_type = 'Lock' AND query LIKE ${`%${this.schema}%`} AND pid <> pg_backend_pid()`;
+          WHERE wait_event_type = 'Lock' AND datname = current_database()`;
         return rows.length >= count ? rows.map(({ pid }) => pid) : false;
       },
       { what: `${count} statements that wait for a lock`, timeoutMs: 5_000 },
@@ -59,6 +64,7 @@ export class Stage {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const release of this.#locks) await release();
     for (const saver of this.#savers) await saver.close();
     await this.admin.unsafe(`DROP SCHEMA IF EXISTS "${this.schema}" CASCADE`);
     await this.admin.end();
@@ -67,62 +73,68 @@ export class Stage {
 
 /** A relay between savers and their server that can lose answers, go silent, or be gone. */
 export class Network {
+  /** The server's URL, by way of this relay. */
   readonly url: string;
-  /** Called with each piece that the server sends; false keeps it back for good. */
-  onAnswer: (() => boolean) | undefined;
-  #silent = false;
+  /** Called with each piece that the server sends; where it returns false the piece is lost, and the connection too. */
+  onAnswer: () => boolean = () => true;
+  readonly #target: URL;
   readonly #relay: Server;
   readonly #sockets: Set<Socket> = new Set();
+  readonly #silent: Set<Socket> = new Set();
 
-  private constructor(relay: Server, url: string) {
+  private constructor(target: URL, relay: Server, port: number) {
+    const url = new URL(target);
+    url.port = String(port);
+    this.url = url.href;
+    this.#target = target;
     this.#relay = relay;
-    this.url = url;
+    relay.on("connection", (client) => this.#join(client));
   }
 
   static async to(target: string): Promise<Network> {
-    const { hostname, port } = new URL(target);
-    const relay = createServer((client) => network.#join(client, dial(Number(port), hostname)));
+    const relay = createServer();
     await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
     const address = relay.address();
-    const url = new URL(target);
-    url.port = String(typeof address === "object" && address ? address.port : 0);
-    const network = new Network(relay, url.href);
-    return network;
+    return new Network(new URL(target), relay, typeof address === "object" && address ? address.port : 0);
   }
 
-  /** Cuts every connection; new ones are let through. */
+  /** Connections that pass data. */
+  get size(): number {
+    return this.#sockets.size / 2;
+  }
+
+  /** Ends every connection; new ones are let through. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
-    this.#sockets.clear();
   }
 
-  /** Passes nothing on, either way, on the connections of this moment: their ends are never told. */
+  /** Passes nothing on, either way, on the connections of this moment, whose ends are never told. */
   silence(): void {
-    this.#silent = true;
-    for (const socket of this.#sockets) socket.pause();
+    for (const socket of this.#sockets) {
+      socket.pause();
+      this.#silent.add(socket);
+    }
     this.#sockets.clear();
-    this.#silent = false;
   }
 
   /** Refuses connections until the returned function is called. */
   async refuse(): Promise<() => Promise<void>> {
     const { port } = new URL(this.url);
+    const closed = new Promise((resolve) => this.#relay.close(resolve));
     this.cut();
-    await new Promise((resolve) => this.#relay.close(resolve));
+    await closed;
     return () => new Promise((resolve) => this.#relay.listen(Number(port), "127.0.0.1", resolve));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.cut();
+    for (const socket of [...this.#sockets, ...this.#silent]) socket.destroy();
     if (this.#relay.listening) await new Promise((resolve) => this.#relay.close(resolve));
   }
 
-  #join(client: Socket, server: Socket): void {
-    for (const [socket, other] of [
-      [client, server],
-      [server, client],
-    ] as const) {
-      if (!this.#silent) this.#sockets.add(socket);
+  #join(client: Socket): void {
+    const server = dial(Number(this.#target.port), this.#target.hostname);
+    for (const [socket, other] of [[client, server] as const, [server, client] as const]) {
+      this.#sockets.add(socket);
       socket.on("error", () => {});
       socket.once("close", () => {
         this.#sockets.delete(socket);
@@ -131,7 +143,8 @@ export class Network {
     }
     client.on("data", (data) => server.write(data));
     server.on("data", (data) => {
-      if (this.onAnswer?.() !== false) client.write(data);
+      if (this.onAnswer()) client.write(data);
+      else client.destroy();
     });
   }
 }

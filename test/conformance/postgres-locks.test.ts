@@ -1,173 +1,166 @@
-/**
- * P17: every fenced statement decides on the head row that it has locked, never on the view it began with. Each test
- * holds that row, lets two statements queue behind it in a known order (Postgres serves waiters of a row in turn), and
- * lets go: the second one began before the first had changed anything.
- */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { PostgresSaver } from "../../adapters/postgres/mod.ts";
-import { done, outcomes, refused, rejects } from "../../src/testing/assert.ts";
+// P17 and P19 with real connections that wait for each other: what a statement decides after it had to wait, and how
+// long it may wait.
+import postgres from "postgres";
+import { expect, test } from "vitest";
 import {
   admitted,
+  advance,
   claimRequest,
   committed,
-  dump,
-  endState,
   finishOf,
-  type Holding,
-  handedOff,
   held,
+  holdingOf,
   nextCommit,
   stored,
   taskWrites,
 } from "../../src/testing/fixture.ts";
-import { Bench } from "./postgres-bench.ts";
+import { Stage } from "./postgres-fixture.ts";
 
-let bench: Bench;
-let a: PostgresSaver;
-let b: PostgresSaver;
-let owner: Holding;
-
-beforeEach(async () => {
-  bench = await Bench.start();
-  [a, b] = [await bench.saver(), await bench.saver()];
-  owner = await held(a);
-  await committed(a, owner);
-});
-
-afterEach(() => bench[Symbol.asyncDispose]());
-
-/** Both began before either could go on; the first goes through before the second looks. */
-async function inTurn<A, B>(first: () => Promise<A>, second: () => Promise<B>): Promise<[A, B]> {
-  const release = await bench.lock(owner.threadId);
-  const one = first();
-  await bench.waiting(1);
-  const two = second();
-  // A failure must not go unnoticed while the lock is still held.
-  const both = Promise.all([one, two]);
-  both.catch(() => {});
-  await bench.waiting(2);
+test("P17: task writes, a commit and a renewal that waited while a newer claim was made leave nothing", async () => {
+  await using stage = await Stage.open();
+  const [a, b] = [await stage.saver(), await stage.saver()];
+  const record = await admitted(a);
+  const zombie = holdingOf(await a.claim(claimRequest(record)));
+  await committed(a, zombie);
+  const release = await stage.lockHead(zombie.threadId);
+  const claiming = b.claim(claimRequest(record));
+  await stage.waiting(1);
+  // They begin now, and see the old claim in force; when they get the lock it is over.
+  const writing = a.putWrites([{ fence: zombie.fence, writes: [taskWrites(zombie, "late")] }]);
+  const renewing = a.renew([{ fence: zombie.fence, runId: zombie.runId }]);
+  const committing = a.commit([nextCommit(zombie, { checkpointId: "late" })]);
+  await stage.waiting(4);
   await release();
-  return both;
-}
-
-const claimAgain = async () => b.claim(claimRequest(await stored(a, owner.runId)));
-const seeAll = () => dump(b, owner.threadId, [owner.runId]);
-
-describe("P17: a write under an old fence that waited while a newer claim went through leaves nothing behind", () => {
-  test("task writes", async () => {
-    const before = await seeAll();
-    const writes = [taskWrites(owner, "late")];
-    const [, results] = await inTurn(claimAgain, () => a.putWrites([{ fence: owner.fence, writes }]));
-    refused(results, "FencedOut");
-    const after = await seeAll();
-    expect([after.head, after.checkpoints]).toEqual([before.head, before.checkpoints]);
-  });
-
-  test("a commit with writes that ends the run", async () => {
-    const before = await seeAll();
-    const commit = nextCommit(owner, { writes: [taskWrites(owner, "late")], finish: finishOf(owner) });
-    const [claim, results] = await inTurn(claimAgain, () => a.commit([commit]));
-    refused(results, "FencedOut");
-    const after = await seeAll();
-    expect([after.head, after.checkpoints]).toEqual([before.head, before.checkpoints]);
-    expect(after.runs).toEqual([claim.record]);
-  });
-
-  test("a renewal", async () => {
-    const { fence, runId } = owner;
-    const [claim, results] = await inTurn(claimAgain, () => a.renew([{ fence, runId }]));
-    outcomes(results, "FencedOut");
-    expect((await seeAll()).runs).toEqual([claim.record]);
-  });
-
-  test("a commit that waited for the end of its run by a coordinator", async () => {
-    const cancelled = endState(await stored(b, owner.runId), "cancelled");
-    const commit = nextCommit(owner, { finish: finishOf(owner) });
-    const [record, results] = await inTurn(
-      () => b.updateRun(owner.runId, cancelled),
-      () => a.commit([commit]),
-    );
-    refused(results, "FencedOut");
-    expect((await seeAll()).runs).toEqual([record]);
-  });
+  const claim = await claiming;
+  for (const results of [await writing, await renewing, await committing]) {
+    expect(results).toEqual([{ ok: false, error: expect.objectContaining({ code: "FencedOut" }) }]);
+  }
+  expect(claim.head).toEqual(zombie.head);
+  expect(await stage.rows("SELECT * FROM $.writes")).toEqual([]);
+  expect(await stage.rows("SELECT checkpoint_id FROM $.checkpoints WHERE checkpoint_id = 'late'")).toEqual([]);
+  expect((await stored(b, zombie.runId)).state.lease).toBe(claim.record.state.lease);
 });
 
-describe("P17: a claim that waited for a write under the old fence sees it", () => {
-  test("task writes are there when the claimer reads", async () => {
-    const writes = [taskWrites(owner, "just-in-time")];
-    const [results] = await inTurn(() => a.putWrites([{ fence: owner.fence, writes }]), claimAgain);
-    done(results);
-    expect((await b.get(owner.threadId, ""))?.writes).toEqual(writes);
-  });
-
-  test("a commit is the head that the claim answers", async () => {
-    const commit = nextCommit(owner);
-    const [results, claim] = await inTurn(() => a.commit([commit]), claimAgain);
-    done(results);
-    expect(claim.head).toMatchObject({ commitId: commit.commitId, seq: 2 });
-    expect([claim.record.state.claimSeq, claim.record.headSeq]).toEqual([2, 2]);
-  });
-
-  test("a finish makes the claim stale", async () => {
-    const record = await stored(a, owner.runId);
-    const commit = nextCommit(owner, { finish: finishOf(owner) });
-    const [results] = await inTurn(
-      () => a.commit([commit]),
-      () => rejects(b.claim(claimRequest(record)), "StaleAttempt"),
-    );
-    done(results);
-  });
+test("P17: task writes that got the lock first are there for the claim that waited behind them", async () => {
+  await using stage = await Stage.open();
+  const [a, b] = [await stage.saver(), await stage.saver()];
+  const record = await admitted(a);
+  const owner = holdingOf(await a.claim(claimRequest(record)));
+  await committed(a, owner);
+  const release = await stage.lockHead(owner.threadId);
+  const writing = a.putWrites([{ fence: owner.fence, writes: [taskWrites(owner, "early")] }]);
+  await stage.waiting(1);
+  const claiming = b.claim(claimRequest(record));
+  await stage.waiting(2);
+  await release();
+  expect(await writing).toEqual([{ ok: true }]);
+  await claiming;
+  expect((await b.get(owner.threadId, ""))?.writes.map(({ taskId }) => taskId)).toEqual(["early"]);
 });
 
-describe("P11, P12, P17: changes of records that waited decide on what they then find", () => {
-  test("a claim behind the hand-off of its attempt is stale", async () => {
-    const record = await stored(a, owner.runId);
-    await inTurn(
-      () => handedOff(b, owner.runId),
-      () => rejects(a.claim(claimRequest(record)), "StaleAttempt"),
-    );
-  });
+test("P9, P17: a finish that waited while a run was enqueued makes that run active", async () => {
+  await using stage = await Stage.open();
+  const [a, b] = [await stage.saver(), await stage.saver()];
+  const owner = await held(a);
+  const release = await stage.lockHead(owner.threadId);
+  const admitting = admitted(b, { threadId: owner.threadId });
+  await stage.waiting(1);
+  // Its view has no second run yet.
+  const finishing = a.commit([nextCommit(owner, { finish: finishOf(owner) })]);
+  await stage.waiting(2);
+  await release();
+  expect(await finishing).toEqual([{ ok: true }]);
+  const next = await admitting;
+  expect((await stored(a, next.spec.runId)).active).toBe(true);
+  await b.claim(claimRequest(next));
+});
 
-  test("a cancel behind the finish is a conflict", async () => {
-    const cancelled = endState(await stored(b, owner.runId), "cancelled");
-    const commit = nextCommit(owner, { finish: finishOf(owner) });
-    await inTurn(
-      () => a.commit([commit]),
-      () => rejects(b.updateRun(owner.runId, cancelled), "Conflict"),
-    );
-    expect((await stored(b, owner.runId)).state.status).toBe("succeeded");
-  });
+test("P17: a thread that got a run while its deletion waited keeps it", async () => {
+  await using stage = await Stage.open();
+  const [a, b] = [await stage.saver(), await stage.saver()];
+  const owner = await held(a);
+  const last = nextCommit(owner, { finish: finishOf(owner) });
+  const release = await stage.lockHead(owner.threadId);
+  const finishing = a.commit([last]);
+  await stage.waiting(1);
+  const deleting = b.deleteThread(owner.threadId);
+  await stage.waiting(2);
+  await release();
+  expect(await finishing).toEqual([{ ok: true }]);
+  await deleting;
+  for (const table of ["runs", "specs", "checkpoints", "writes"]) {
+    expect(await stage.rows(`SELECT * FROM $.${table}`), table).toEqual([]);
+  }
+});
 
-  test("a finish finds the run that was admitted while it waited, and makes it active", async () => {
-    const { threadId } = owner;
-    const commit = nextCommit(owner, { finish: finishOf(owner) });
-    const [next, results] = await inTurn(
-      () => admitted(b, { threadId }),
-      () => a.commit([commit]),
-    );
-    done(results);
-    expect((await stored(a, next.spec.runId)).active).toBe(true);
-    await b.claim(claimRequest(next));
-  });
+test("P18, P19: one locked thread costs its own commit the server's limit, and the others of its batch go through", async () => {
+  await using stage = await Stage.open();
+  const saver = await stage.saver({ statementTimeoutMs: 300, lanes: 1 });
+  const holdings = await Promise.all(Array.from({ length: 8 }, () => held(saver)));
+  const locked = holdings[3]!;
+  const release = await stage.lockHead(locked.threadId);
+  const commits = holdings.map((holding) => nextCommit(holding));
+  const results = await saver.commit(commits);
+  await release();
+  for (const [index, result] of results.entries()) {
+    if (holdings[index] !== locked) expect(result).toEqual({ ok: true });
+    else expect(result).toMatchObject({ ok: false, error: { code: "DeadlineExceeded" } });
+  }
+  expect(await saver.head(locked.threadId)).toBeUndefined();
+  expect(await saver.commit([commits[3]!])).toEqual([{ ok: true }]);
+});
 
-  test("a run admitted behind a finish finds the thread free", async () => {
-    const { threadId } = owner;
-    const commit = nextCommit(owner, { finish: finishOf(owner) });
-    const [, next] = await inTurn(
-      () => a.commit([commit]),
-      () => admitted(b, { threadId }, "reject"),
-    );
-    expect([next.active, next.headSeq]).toEqual([true, 2]);
-    await b.claim(claimRequest(next));
-  });
+test("P19: the server's limits are below the heartbeat limit, and no transaction waits for its client", async () => {
+  await using stage = await Stage.open();
+  const saver = await stage.saver();
+  const settings = await stage.admin<{ name: string; setting: string }[]>`
+    SELECT s.name, s.setting FROM pg_settings s WHERE s.name = 'statement_timeout'`;
+  expect(settings[0]?.setting, "a server without a limit of its own").toBe("0");
+  const holdings = await Promise.all(Array.from({ length: 32 }, () => held(saver)));
+  const release = await stage.lockHead(holdings[0]!.threadId);
+  const started = performance.now();
+  expect(await saver.commit([nextCommit(holdings[0]!)])).toMatchObject([{ ok: false }]);
+  expect(performance.now() - started).toBeLessThan(3_000);
+  await release();
+  let running = true;
+  const idle: unknown[] = [];
+  const watching = (async () => {
+    while (running) {
+      idle.push(
+        ...(await stage.admin`SELECT query FROM pg_stat_activity
+          WHERE application_name = 'agentmatic' AND state LIKE 'idle in transaction%'`),
+      );
+    }
+  })();
+  for (let step = 0; step < 20; step++) {
+    const commits = holdings.map((holding) => nextCommit(holding));
+    await Promise.all(commits.map((commit) => saver.commit([commit])));
+    commits.forEach((commit, index) => {
+      advance(holdings[index]!, commit);
+    });
+  }
+  running = false;
+  await watching;
+  expect(idle).toEqual([]);
+});
 
-  test("a thread is not deleted under a run that was admitted while the deletion waited", async () => {
-    const { threadId } = owner;
-    await committed(a, owner, { finish: finishOf(owner) });
-    const [next] = await inTurn(
-      () => admitted(a, { threadId }),
-      () => rejects(b.deleteThread(threadId), "ThreadBusy"),
-    );
-    expect((await b.claim(claimRequest(next))).head).toEqual(owner.head);
-  });
+test("P18: a superstep is one statement, and supersteps of one moment share it", async () => {
+  await using stage = await Stage.open();
+  const seen: string[] = [];
+  const sql = postgres(stage.url, { max: 4, fetch_types: false, debug: (_, query) => void seen.push(query) });
+  try {
+    const saver = await stage.saver({ sql });
+    const alone = await held(saver);
+    await committed(saver, alone);
+    seen.length = 0;
+    await committed(saver, alone, { writes: [taskWrites(alone, "last")] });
+    expect(seen).toHaveLength(1);
+    const many = await Promise.all(Array.from({ length: 64 }, () => held(saver)));
+    seen.length = 0;
+    const results = await Promise.all(many.map((holding) => saver.commit([nextCommit(holding)])));
+    expect(results.flat().every(({ ok }) => ok)).toBe(true);
+    expect(seen.length).toBeLessThanOrEqual(4);
+  } finally {
+    await sql.end();
+  }
 });

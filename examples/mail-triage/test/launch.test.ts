@@ -7,7 +7,7 @@ describe("options", () => {
   it("has the defaults that the help names", () => {
     const options = parseOptions([]);
     expect(options).toEqual({
-      mails: 2000,
+      mails: "all",
       workers: 3,
       store: null,
       kills: 1,
@@ -17,7 +17,7 @@ describe("options", () => {
       seed: 1,
       keep: false,
     });
-    expect(HELP).toContain("(default 2000)");
+    expect(HELP).toContain("(default all)");
   });
 
   it("takes what one would guess", () => {
