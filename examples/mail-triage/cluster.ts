@@ -75,6 +75,15 @@ export class Cluster implements FaultTarget {
     }
   }
 
+  /** Calls `listener` when the coordinator has found out that a worker is gone or silent. */
+  onDown(listener: (name: string, reason: "lost" | "silent") => void): void {
+    this.coordinator.observe((event) => {
+      if (event.type !== "worker-down") return;
+      const worker = this.fleet.all().find(({ id }) => id === event.workerId);
+      if (worker) listener(worker.name, event.reason);
+    });
+  }
+
   /** Each live worker and the runs it holds, as the coordinator knows it. */
   loads(): WorkerLoad[] {
     const active = this.#active();

@@ -59,7 +59,8 @@ export async function triageMails(options: Options, folder: string): Promise<Sum
     }));
     const result = await runJob({
       mails,
-      inFlight: options.workers * SLOTS,
+      // One worker's slots stay free, as whoever plans for the loss of a worker would have it.
+      inFlight: Math.max(1, options.workers - 1) * SLOTS,
       room: (started) => saboteur.room(started),
       start: (index) => startRun(job, cluster, index),
       onEnd: (ended) => {

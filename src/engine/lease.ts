@@ -42,6 +42,7 @@ export class LeaseKeeper {
   readonly #held: Set<Held> = new Set();
   #cancelTimer: (() => void) | undefined;
   #tickMs = 0;
+  #renewing = false;
   #pausedMs = Number.NEGATIVE_INFINITY;
 
   constructor(saver: Saver, ports: Ports, options: LeaseOptions) {
@@ -88,7 +89,12 @@ export class LeaseKeeper {
       this.#notePause(this.#ports.clock.monotonicMs());
       this.#cancelTimer = undefined;
       this.#schedule();
-      void this.#renew([...this.#held]);
+      // A slow store gets no second batch on top of the first.
+      if (this.#renewing) return;
+      this.#renewing = true;
+      void this.#renew([...this.#held]).finally(() => {
+        this.#renewing = false;
+      });
     });
   }
 

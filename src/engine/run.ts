@@ -43,6 +43,8 @@ export interface RunOptions {
   readonly draining: () => boolean;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly spans?: Spans;
+  /** The parent of the run's span; the record's own where it is absent. */
+  readonly trace?: TraceContext;
 }
 
 /**
@@ -85,7 +87,7 @@ class Attempt {
     this.#span = this.#spans.start(
       "agentmatic.graph.run",
       spanAttributes(options.claim),
-      options.claim.record.spec.trace,
+      options.trace ?? options.claim.record.spec.trace,
     );
     this.#commitId = options.claim.head.commitId;
     this.#seq = options.claim.head.seq;

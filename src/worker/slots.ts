@@ -214,6 +214,7 @@ export class Slots {
         cancel: cancel.signal,
         draining: () => this.#draining,
         spans: this.#options.spans ?? noSpans,
+        ...(dispatch.context.trace ? { trace: dispatch.context.trace } : {}),
         ...(config ? { config } : {}),
       });
       if (end.error?.code === "FencedOut") this.#metrics.add(metricNames.fencedOut, 1);

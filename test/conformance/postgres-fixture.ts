@@ -1,9 +1,11 @@
 /** What the tests of the Postgres saver share: a database of their own, a look at the server, a network that fails. */
+import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { statSync } from "node:fs";
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 import postgres, { type Sql } from "postgres";
 import { PostgresSaver, type PostgresSaverOptions } from "../../adapters/postgres/mod.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, type PostgresServer, startPostgres } from "../support/postgres.ts";
 import { until } from "../support/wait.ts";
 
 /** A database with its savers. */
@@ -146,5 +148,70 @@ export class Network {
       if (this.onAnswer()) client.write(data);
       else client.destroy();
     });
+  }
+}
+
+/** A server of a test's own, which it may crash, stop and start again on the same data and port. */
+export class OwnServer {
+  readonly url: string;
+  readonly #first: PostgresServer;
+  readonly #command: readonly string[];
+  readonly #folder: string;
+  #pid: number;
+  #again: ChildProcess | undefined;
+
+  private constructor(first: PostgresServer, folder: string, pid: number, command: readonly string[]) {
+    this.url = first.url;
+    this.#first = first;
+    this.#folder = folder;
+    this.#pid = pid;
+    this.#command = command;
+    process.on("exit", () => this.#again?.kill("SIGKILL"));
+  }
+
+  static async start(): Promise<OwnServer> {
+    const first = await startPostgres();
+    const sql = postgres(first.url, { max: 1 });
+    const [row] = await sql`SELECT current_setting('data_directory') AS folder, pg_read_file('postmaster.pid') AS pid,
+      pg_read_file('postmaster.opts') AS command`;
+    await sql.end();
+    const words = [...String(row?.command).matchAll(/"([^"]*)"|(\S+)/g)].map(
+      ([, quoted, plain]) => quoted ?? plain ?? "",
+    );
+    return new OwnServer(first, String(row?.folder), Number.parseInt(row?.pid, 10), words);
+  }
+
+  /** SIGQUIT ends it as a crash would, without a last write; SIGINT in order. */
+  async stop(signal: "SIGQUIT" | "SIGINT"): Promise<void> {
+    process.kill(this.#pid, signal);
+    await until(() => !isRunning(this.#pid), { what: "the server's end" });
+  }
+
+  /** Returns at once: the server refuses connections until it has recovered. */
+  startAgain(): void {
+    const [program = "", ...args] = this.#command;
+    const { uid, gid } = statSync(this.#folder);
+    const env = { ...process.env, LC_ALL: "C" };
+    this.#again = spawn(program, args, { uid, gid, cwd: this.#folder, env, stdio: "ignore" });
+    this.#pid = this.#again.pid ?? 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const again = this.#again;
+    if (again && again.exitCode === null && again.signalCode === null) {
+      const gone = new Promise((resolve) => again.once("exit", resolve));
+      again.kill("SIGQUIT");
+      await gone;
+    }
+    await this.#first.stop();
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -1,0 +1,221 @@
+/**
+ * Joins what the nodes saw (witness.ts) with what the store holds, read through the saver's port, and counts what must
+ * not be. The state itself names the executions whose writes are in it, so nothing here rests on the store's own keys.
+ */
+import { decodeValue } from "../../src/checkpoint/codec.ts";
+import type { Saver, StoredCheckpoint } from "../../src/checkpoint/saver.ts";
+import { isTerminal, type RunRecord } from "../../src/run/record.ts";
+import type { Mark, Start, WitnessLine } from "./witness.ts";
+
+/** A run as the store holds it, with its own checkpoints in the order of their commits. */
+export interface StoredRun {
+  readonly runId: string;
+  /** Undefined where the store has no such run. */
+  readonly record: RunRecord | undefined;
+  readonly checkpoints: readonly StoredTrail[];
+}
+
+export interface StoredTrail {
+  readonly checkpointId: string;
+  readonly parentId: string | null;
+  readonly step: number;
+  readonly seq: number;
+  readonly epoch: number;
+  readonly trail: readonly Mark[];
+}
+
+export interface Evidence {
+  /** Ids of the runs whose admission was acknowledged. */
+  readonly accepted: readonly string[];
+  readonly witness: readonly WitnessLine[];
+  readonly stored: readonly StoredRun[];
+}
+
+export interface Verdict {
+  readonly accepted: number;
+  /** Accepted and at an end. */
+  readonly finished: number;
+  readonly succeeded: number;
+  /** Accepted and not at an end, or not in the store. */
+  readonly lost: number;
+  /** Tasks of which two executions, or one twice, were seen as committed; supersteps that the store has twice. */
+  readonly committedTwice: number;
+  /** Starts of a task after it had been stored: under a newer epoch than its stored execution's, or again under its own. */
+  readonly finishedTasksRerun: number;
+  /** Executions seen as committed that are missing in the final state, or in a later checkpoint. */
+  readonly vanished: number;
+  /** Executions in the final state that no process says it began, or ended. */
+  readonly unwitnessed: number;
+  /** Starts under an older epoch after one under a newer: a thawed process between check and start (P5). */
+  readonly staleStarts: number;
+  /** Starts of a task that was in flight at a fault, which is allowed. */
+  readonly repeatedInFlight: number;
+  /** What is wrong, in words, for a test's message; the first few. */
+  readonly complaints: readonly string[];
+}
+
+const complaintsMax = 20;
+
+export function check({ accepted, witness, stored }: Evidence): Verdict {
+  const tally = new Tally();
+  const ended = new Set(witness.flatMap((line) => (line.at === "end" ? [line.exec] : [])));
+  const starts = Map.groupBy(
+    witness.filter((line) => line.at === "start"),
+    ({ runId }) => runId,
+  );
+  const byId = new Map(stored.map((run) => [run.runId, run]));
+  let finished = 0;
+  let succeeded = 0;
+  for (const runId of accepted) {
+    const status = byId.get(runId)?.record?.state.status;
+    if (status !== undefined && isTerminal(status)) finished++;
+    else tally.complain(`run ${runId} is lost: ${status ?? "not in the store"}`);
+    if (status === "succeeded") succeeded++;
+  }
+  for (const run of stored) checkRun(run, starts.get(run.runId) ?? [], ended, tally);
+  for (const runId of starts.keys()) if (!byId.has(runId)) tally.complain(`run ${runId} was executed and not stored`);
+  const lost = accepted.length - finished;
+  return { accepted: accepted.length, finished, succeeded, lost, ...tally.counts, complaints: tally.complaints };
+}
+
+class Tally {
+  readonly counts = {
+    committedTwice: 0,
+    finishedTasksRerun: 0,
+    vanished: 0,
+    unwitnessed: 0,
+    staleStarts: 0,
+    repeatedInFlight: 0,
+  };
+  readonly complaints: string[] = [];
+
+  add(what: keyof Tally["counts"], detail?: string): void {
+    this.counts[what]++;
+    if (detail) this.complain(`${what}: ${detail}`);
+  }
+
+  complain(text: string): void {
+    if (this.complaints.length < complaintsMax) this.complaints.push(text);
+  }
+}
+
+function checkRun(run: StoredRun, starts: readonly Start[], ended: ReadonlySet<string>, tally: Tally): void {
+  const byExec = new Map(starts.map((start) => [start.exec, start]));
+  const final = run.checkpoints.at(-1)?.trail.filter(({ taskId }) => taskId.startsWith(`${run.runId}.`)) ?? [];
+  checkCommits(run, byExec, final, tally);
+  checkHistory(run, tally);
+  const stored = new Map(final.map(({ taskId, exec }) => [taskId, exec]));
+  for (const { exec, taskId } of final) {
+    if (!byExec.has(exec) || !ended.has(exec)) tally.add("unwitnessed", `${exec} of task ${taskId}`);
+  }
+  for (const [taskId, group] of Map.groupBy(starts, (start) => start.taskId)) {
+    const winner = byExec.get(stored.get(taskId) ?? "");
+    const sorted = [...group].sort((a, b) => a.t - b.t);
+    let newest = 0;
+    for (const start of sorted) {
+      const text = `task ${taskId} began as ${start.exec} under epoch ${start.epoch}`;
+      if (start.epoch < newest) tally.add("staleStarts");
+      newest = Math.max(newest, start.epoch);
+      if (!winner || start === winner) continue;
+      // What is in the state was stored under its own epoch, hence before any newer claim was made.
+      if (start.epoch >= winner.epoch)
+        tally.add("finishedTasksRerun", `${text}, stored as ${winner.exec} under ${winner.epoch}`);
+      else tally.add("repeatedInFlight");
+    }
+  }
+}
+
+/** One task, one execution: over all that any node or any checkpoint ever saw as committed. */
+function checkCommits(
+  run: StoredRun,
+  byExec: ReadonlyMap<string, Start>,
+  final: readonly Mark[],
+  tally: Tally,
+): void {
+  const committed = new Map<string, Set<string>>();
+  const note = (taskId: string, exec: string) => {
+    const execs = committed.get(taskId) ?? new Set();
+    committed.set(taskId, execs.add(exec));
+  };
+  for (const { seen } of byExec.values()) {
+    for (const exec of seen) {
+      const start = byExec.get(exec);
+      if (start) note(start.taskId, exec);
+    }
+  }
+  for (const { taskId, exec } of final) note(taskId, exec);
+  for (const [taskId, execs] of committed) {
+    if (execs.size > 1) tally.add("committedTwice", `task ${taskId} by ${[...execs].join(" and ")}`);
+  }
+  const once = new Set<string>();
+  for (const { taskId, exec } of final) {
+    if (once.has(taskId)) tally.add("committedTwice", `task ${taskId} is in the state twice (${exec})`);
+    once.add(taskId);
+  }
+  const there = new Set(final.map(({ exec }) => exec));
+  for (const execs of committed.values()) {
+    for (const exec of execs) if (!there.has(exec)) tally.add("vanished", `${exec} was committed and is gone`);
+  }
+}
+
+/** The stored checkpoints are one chain: each step once, numbers and epochs growing, each trail the start of the next. */
+function checkHistory({ runId, checkpoints }: StoredRun, tally: Tally): void {
+  checkpoints.forEach((checkpoint, index) => {
+    const before = checkpoints[index - 1];
+    if (!before) return;
+    const place = `run ${runId}, step ${checkpoint.step}`;
+    if (checkpoint.step !== before.step + 1 || checkpoint.parentId !== before.checkpointId) {
+      tally.add("committedTwice", `${place} follows ${before.step} (${before.checkpointId})`);
+    }
+    if (checkpoint.seq <= before.seq || checkpoint.epoch < before.epoch) {
+      tally.complain(`${place}: commit ${checkpoint.seq} of epoch ${checkpoint.epoch} after ${before.seq}, ${before.epoch}`);
+    }
+    const missing = before.trail.find(({ exec }, at) => checkpoint.trail[at]?.exec !== exec);
+    if (missing) tally.add("vanished", `${place}: ${missing.exec} was in the checkpoint before`);
+  });
+}
+
+const pageMax = 1000;
+
+/** Reads runs and their checkpoints through the saver's port. */
+export async function readStored(saver: Saver, runIds: readonly string[]): Promise<StoredRun[]> {
+  const runs: StoredRun[] = [];
+  for (const runId of runIds) {
+    const record = await saver.getRun(runId);
+    const all = record ? await readCheckpoints(saver, record.spec.threadId) : [];
+    const own = all.filter(({ checkpoint }) => checkpoint.runId === runId).map(trailOf);
+    runs.push({ runId, record, checkpoints: own });
+  }
+  return runs;
+}
+
+/** Oldest first. */
+async function readCheckpoints(saver: Saver, threadId: string): Promise<StoredCheckpoint[]> {
+  const all: StoredCheckpoint[] = [];
+  for (let before: string | undefined; ; ) {
+    const page = await saver.list({ threadId, limit: pageMax, ...(before === undefined ? {} : { before }) });
+    all.push(...page);
+    if (page.length < pageMax) return all.reverse();
+    before = page.at(-1)!.checkpoint.checkpointId;
+  }
+}
+
+function trailOf({ checkpoint }: StoredCheckpoint): StoredTrail {
+  const { checkpointId, parentId, step, seq, epoch, values } = checkpoint;
+  const trail = values.trail ? (decodeValue(values.trail) as Mark[]) : [];
+  return { checkpointId, parentId, step, seq, epoch, trail };
+}
+
+/** Everything that the store holds of the runs and their threads, as text: equal before and after means untouched. */
+export async function dump(saver: Saver, runIds: readonly string[]): Promise<string> {
+  const parts: unknown[] = [];
+  for (const runId of runIds) {
+    const record = await saver.getRun(runId);
+    if (!record) continue;
+    const { threadId } = record.spec;
+    parts.push(record, await saver.head(threadId), await readCheckpoints(saver, threadId));
+  }
+  return JSON.stringify(parts, (_key, value) =>
+    value instanceof Uint8Array ? Buffer.from(value).toString("base64") : (value as unknown),
+  );
+}
