@@ -18,14 +18,15 @@ const runtime = await currentRuntime();
 try {
   await main();
 } catch (thrown) {
-  const error = AgentmaticError.from(thrown);
-  const line = AgentmaticError.is(thrown)
-    ? error.message
-    : error.cause instanceof Error
-      ? error.cause.stack
-      : error.message;
-  process.stderr.write(`agentmatic-worker: ${line}\n`);
-  runtime.exit(error.code === "InvalidArgument" ? 2 : 1);
+  process.stderr.write(`agentmatic-worker: ${lineOf(thrown)}\n`);
+  runtime.exit(AgentmaticError.is(thrown, "InvalidArgument") ? 2 : 1);
+}
+
+/** Options are known here by their flags. Only what nobody meant to throw comes with its stack. */
+function lineOf(thrown: unknown): string {
+  if (!AgentmaticError.is(thrown)) return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  const { field } = thrown.details;
+  return thrown.message.startsWith(`${field}: `) ? `--${thrown.message}` : thrown.message;
 }
 
 async function main(): Promise<void> {
@@ -40,9 +41,9 @@ async function main(): Promise<void> {
     exit: (code) => runtime.exit(code),
   });
   const metrics = server.metricsAddress ? formatAddress(server.metricsAddress) : "none";
+  stopOnSignals(server, drainMs ?? drainMsDefault);
   warnIfOpen(flags.listen);
   console.log(`agentmatic-worker listening on ${formatAddress(server.address)} (metrics ${metrics}) id=${server.id}`);
-  stopOnSignals(server, drainMs ?? drainMsDefault);
 }
 
 function warnIfOpen(listen: string): void {

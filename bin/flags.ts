@@ -22,7 +22,8 @@ const msMax = 24 * 60 * 60 * 1000;
 const examples = `
 Graphs come from --graphs, else from AGENTMATIC_GRAPHS, else from agentmatic.config.ts, .js or .mjs in this folder.
 The store comes from --store, else from AGENTMATIC_STORE, the configuration file, DATABASE_URL or the PG* variables
-(Postgres), or AGENTMATIC_SQLITE_PATH.
+(Postgres), or AGENTMATIC_SQLITE_PATH. AGENTMATIC_LOG is debug, info, warn or error. Traces go where
+OTEL_EXPORTER_OTLP_ENDPOINT says.
 
   agentmatic-worker --listen 0.0.0.0:9090 --metrics 0.0.0.0:9091
   agentmatic-worker --listen 127.0.0.1:9090 --graphs ./graphs.ts --store sqlite:./runs.db`;

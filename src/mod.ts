@@ -1,4 +1,10 @@
 /** Agent graphs on one machine or on a cluster: what users import as `agentmatic`. */
+export { Agent, AgentBuilder, type AgentInput, type AgentResult } from "./agent/agent.ts";
+export type { AgentMessage, MessageInput, MessagesUpdate } from "./agent/messages.ts";
+export type { LanguageModel } from "./agent/model.ts";
+export { type AgentChannels, createReactAgent, type ReactAgentOptions } from "./agent/react.ts";
+export type { JsonSchema, StandardIssue, StandardResult, StandardSchema } from "./agent/schema.ts";
+export { type Tool, type ToolContext, type ToolOptions, tool } from "./agent/tool.ts";
 export { decodeValue, encodeValue } from "./checkpoint/codec.ts";
 export type { OpenInterrupt } from "./checkpoint/interrupts.ts";
 export { MemorySaver, type MemorySaverOptions, MemoryStore } from "./checkpoint/memory.ts";

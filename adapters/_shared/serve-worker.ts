@@ -2,7 +2,7 @@
 import type { Saver } from "../../src/checkpoint/saver.ts";
 import { AgentmaticError } from "../../src/errors.ts";
 import { createOperationsApp, type Health } from "../../src/http/operations.ts";
-import { type Ports, sleep } from "../../src/ports.ts";
+import { sleep } from "../../src/ports.ts";
 import { workerRoutes } from "../../src/rpc/server.ts";
 import type { WorkerEndpoint } from "../../src/run/link.ts";
 import { metricNames } from "../../src/telemetry/names.ts";
@@ -71,125 +71,177 @@ const lastAnswersMs = 1000;
  */
 export async function serveWorker(runtime: Runtime, options: ServeWorkerOptions): Promise<WorkerServer> {
   install();
-  const { ports } = runtime;
   const plans = plansOf(options.graphs);
-  const addresses = {
-    rpc: parseAddress("listen", options.listen),
-    metrics: options.metrics === undefined ? undefined : parseAddress("metrics", options.metrics),
-  };
-  const unsafeWithoutFence = runtime.env.AGENTMATIC_UNSAFE_NO_FENCE === "1";
-  const ownsStore = typeof options.store === "string";
-  const saver =
-    typeof options.store === "string"
-      ? await openStore(options.store, { logger: ports.logger, field: "store", unsafeWithoutFence })
-      : options.store;
+  const rpc = parseAddress("listen", options.listen);
+  const metrics = options.metrics === undefined ? undefined : parseAddress("metrics", options.metrics);
+  const saver = await saverOf(runtime, options.store);
   const telemetry = await createTelemetry(runtime.env, resourceOf(options, runtime));
-  const worker = createWorker({ ...options, plans }, timed(saver, telemetry.metrics, ports.clock), ports, telemetry);
-  const watch = new StoreWatch(saver, ports);
-  const sampler = new Sampler(saver, ports, telemetry.metrics);
-
-  const ready = (): Health => {
-    const reasons = [...worker.ready().reasons, ...(watch.problem === undefined ? [] : [watch.problem])];
-    return { ok: reasons.length === 0, reasons };
-  };
-  // Whoever gets an answer at all has met a running event loop: that a process hangs shows as a time-out.
-  const operations = createOperationsApp({
-    health: () => ({ ok: true, reasons: [] }),
-    ready,
-    metrics: telemetry.render,
-  });
-  const listeners: Listener[] = [];
-  const stop = new AbortController();
-  const close = async (graceMs: number): Promise<void> => {
-    stop.abort();
-    watch.close();
-    sampler.close();
-    await Promise.all(listeners.map((listener) => listener.close({ graceMs })));
-    await telemetry.close();
-    if (ownsStore) await saver.close();
-  };
-
+  const server = new Server(runtime, options, plans, saver, telemetry);
   try {
-    const operationsListener = addresses.metrics && (await listenHttp(addresses.metrics, operations.fetch));
-    if (operationsListener) listeners.push(operationsListener);
-    const rpcListener = await listen({
-      address: addresses.rpc,
-      routes: workerRoutes(worker.endpoint, { toJson: valueToJson, onError: (error) => logFault(ports, error) }),
-      logger: ports.logger,
-      ...(options.readMaxBytes === undefined ? {} : { readMaxBytes: options.readMaxBytes }),
-    });
-    listeners.unshift(rpcListener);
-    await begin(worker, ports, stop.signal);
-    telemetry.metrics.gauge(metricNames.info, 1, {
-      version: packageVersion,
-      runtime: runtime.name,
-      runtime_version: runtime.version,
-      region: options.region ?? "",
-      store: saver.kind,
-    });
-    watch.start();
-    sampler.start();
-    let closed: Promise<void> | undefined;
-    return {
-      id: worker.id,
-      address: rpcListener.address,
-      metricsAddress: operationsListener?.address,
-      endpoint: worker.endpoint,
-      ready,
-      fail: (runId, error) => worker.find(runId)?.cancel.abort(error),
-      close({ drainMs = options.drainMs ?? drainMsDefault } = {}) {
-        closed ??= (async () => {
-          await worker.drain(drainMs);
-          await worker.close();
-          await close(lastAnswersMs);
-        })();
-        return closed;
-      },
-    };
+    await server.open(rpc, metrics);
+    return server;
   } catch (thrown) {
-    await close(0);
+    await server.stop(0);
     throw thrown;
   }
 }
 
-function createWorker(
-  options: Omit<ServeWorkerOptions, "graphs"> & { plans: ReturnType<typeof plansOf> },
-  saver: Saver,
-  ports: Ports,
-  telemetry: Telemetry,
-): Worker {
-  const { plans, name, region, labels, slots, heartbeatMs, leaseMs } = options;
-  const { metrics, spans } = telemetry;
-  const given = Object.fromEntries(
-    Object.entries({ name, region, labels, slots, heartbeatMs, leaseMs }).filter(([, value]) => value !== undefined),
-  );
-  return new Worker({ ...given, graphs: plans, saver, ports, packageVersion, metrics, spans });
-}
+class Server implements WorkerServer {
+  readonly #runtime: Runtime;
+  readonly #options: ServeWorkerOptions;
+  readonly #worker: Worker;
+  readonly #saver: Saver;
+  readonly #telemetry: Telemetry;
+  readonly #watch: StoreWatch;
+  readonly #sampler: Sampler;
+  readonly #stopping = new AbortController();
+  #rpc: Listener | undefined;
+  #operations: Listener | undefined;
+  #closed: Promise<void> | undefined;
 
-/** The first try decides what the caller hears; further ones go on in the background. */
-async function begin(worker: Worker, ports: Ports, stop: AbortSignal): Promise<void> {
-  try {
-    await worker.start();
-  } catch (thrown) {
-    const error = AgentmaticError.from(thrown);
-    if (error.code !== "Unavailable") throw error;
-    ports.logger.log("warn", "the store cannot be reached yet; trying again", { error: error.message });
-    void keepTrying(worker, ports, stop);
+  constructor(runtime: Runtime, options: ServeWorkerOptions, plans: Plans, saver: Saver, telemetry: Telemetry) {
+    const { ports } = runtime;
+    this.#runtime = runtime;
+    this.#options = options;
+    this.#saver = saver;
+    this.#telemetry = telemetry;
+    this.#worker = new Worker({
+      ...chosen(options),
+      graphs: plans,
+      saver: timed(saver, telemetry.metrics, ports.clock),
+      ports,
+      packageVersion,
+      metrics: telemetry.metrics,
+      spans: telemetry.spans,
+    });
+    this.#watch = new StoreWatch(saver, ports);
+    this.#sampler = new Sampler(saver, ports, telemetry.metrics);
   }
-}
 
-async function keepTrying(worker: Worker, ports: Ports, stop: AbortSignal): Promise<void> {
-  while (!stop.aborted) {
+  get id(): string {
+    return this.#worker.id;
+  }
+
+  get address(): Address {
+    return this.#rpc!.address;
+  }
+
+  get metricsAddress(): Address | undefined {
+    return this.#operations?.address;
+  }
+
+  get endpoint(): WorkerEndpoint {
+    return this.#worker.endpoint;
+  }
+
+  ready(): Health {
+    const { problem } = this.#watch;
+    const reasons = [...this.#worker.ready().reasons, ...(problem === undefined ? [] : [problem])];
+    return { ok: reasons.length === 0, reasons };
+  }
+
+  fail(runId: string, error: AgentmaticError): void {
+    this.#worker.find(runId)?.cancel.abort(error);
+  }
+
+  close({ drainMs = this.#options.drainMs ?? drainMsDefault }: { drainMs?: number } = {}): Promise<void> {
+    this.#closed ??= (async () => {
+      await this.#worker.drain(drainMs);
+      await this.#worker.close();
+      await this.stop(lastAnswersMs);
+    })();
+    return this.#closed;
+  }
+
+  async open(rpc: Address, operations: Address | undefined): Promise<void> {
+    const { logger } = this.#runtime.ports;
+    // First the port for probes: from here on they hear why the worker is not ready.
+    if (operations) this.#operations = await listenHttp(operations, this.#operationsApp().fetch);
+    const { readMaxBytes } = this.#options;
+    this.#rpc = await listen({
+      address: rpc,
+      routes: workerRoutes(this.endpoint, { toJson: valueToJson, onError: (thrown) => this.#logFault(thrown) }),
+      logger,
+      ...(readMaxBytes === undefined ? {} : { readMaxBytes }),
+    });
+    await this.#begin();
+    this.#telemetry.metrics.gauge(metricNames.info, 1, {
+      version: packageVersion,
+      runtime: this.#runtime.name,
+      runtime_version: this.#runtime.version,
+      region: this.#options.region ?? "",
+      store: this.#saver.kind,
+    });
+    this.#watch.start();
+    this.#sampler.start();
+  }
+
+  /** Closes the ports and what lies behind them; the worker has drained, or was never reached. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping.abort();
+    this.#watch.close();
+    this.#sampler.close();
+    await Promise.all([this.#rpc?.close({ graceMs }), this.#operations?.close({ graceMs })]);
+    await this.#telemetry.close();
+    if (typeof this.#options.store === "string") await this.#saver.close();
+  }
+
+  #operationsApp() {
+    return createOperationsApp({
+      // Whoever gets an answer at all has met a running event loop: that a process hangs shows as a time-out.
+      health: () => ({ ok: true, reasons: [] }),
+      ready: () => this.ready(),
+      metrics: () => this.#telemetry.render(),
+    });
+  }
+
+  /** The first try decides what the caller hears; further ones go on in the background. */
+  async #begin(): Promise<void> {
     try {
-      await sleep(ports.timers, startRetryMs, stop);
-      await worker.start();
-      ports.logger.log("info", "the store is there");
-      return;
+      await this.#worker.start();
     } catch (thrown) {
-      if (!stop.aborted)
-        ports.logger.log("debug", "the store cannot be reached yet", { code: AgentmaticError.from(thrown).code });
+      const error = AgentmaticError.from(thrown);
+      if (error.code !== "Unavailable") throw error;
+      this.#runtime.ports.logger.log("warn", "the store cannot be reached yet; trying again", { error: error.message });
+      void this.#keepTrying();
     }
   }
+
+  async #keepTrying(): Promise<void> {
+    const { timers, logger } = this.#runtime.ports;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await sleep(timers, startRetryMs, signal);
+        await this.#worker.start();
+        logger.log("info", "the store is there");
+        return;
+      } catch (thrown) {
+        if (!signal.aborted)
+          logger.log("debug", "the store cannot be reached yet", { code: AgentmaticError.from(thrown).code });
+      }
+    }
+  }
+
+  #logFault(thrown: unknown): void {
+    const error = thrown instanceof Error ? thrown.stack : String(thrown);
+    this.#runtime.ports.logger.log("error", "a call failed by a fault of the worker", { error });
+  }
+}
+
+type Plans = ReturnType<typeof plansOf>;
+type Chosen = Pick<ServeWorkerOptions, "name" | "region" | "labels" | "slots" | "heartbeatMs" | "leaseMs">;
+
+/** Only what was given: the worker has its own defaults for the rest. */
+function chosen({ name, region, labels, slots, heartbeatMs, leaseMs }: ServeWorkerOptions): Chosen {
+  const all = { name, region, labels, slots, heartbeatMs, leaseMs };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+async function saverOf({ env, ports: { logger } }: Runtime, store: Saver | string): Promise<Saver> {
+  if (typeof store !== "string") return store;
+  const unsafeWithoutFence = env.AGENTMATIC_UNSAFE_NO_FENCE === "1";
+  return openStore(store, { logger, field: "store", unsafeWithoutFence });
 }
 
 function resourceOf(options: ServeWorkerOptions, runtime: Runtime): Record<string, string> {
@@ -200,10 +252,4 @@ function resourceOf(options: ServeWorkerOptions, runtime: Runtime): Record<strin
     ...(options.name ? { "service.instance.id": options.name } : {}),
     ...(options.region ? { "cloud.region": options.region } : {}),
   };
-}
-
-function logFault(ports: Ports, thrown: unknown): void {
-  ports.logger.log("error", "a call failed by a fault of the worker", {
-    error: thrown instanceof Error ? thrown.stack : String(thrown),
-  });
 }

@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly urgent?: boolean;
   /** A batch that collides with others is thrown back, for the caller to divide; all else is tried again as it is. */
   readonly batch?: boolean;
+  /** Tries after the first where answers are lost; 8 if not given. */
+  readonly lostTries?: number;
   /** Called where an answer was lost, so that the statement is about to be issued a second time. */
   readonly onLost?: () => void;
 }
@@ -58,11 +60,12 @@ export class Client {
    */
   async run(statement: string, parameters: readonly Parameter[], options: RunOptions = {}): Promise<readonly Row[]> {
     const collisionsMax = options.batch ? 0 : collisionTriesMax;
+    const lostMax = options.lostTries ?? lostTriesMax;
     for (let lost = 0, collisions = 0; ; ) {
       try {
         return await this.#once(statement, parameters, options.urgent ?? false);
       } catch (thrown) {
-        if (isLost(thrown) && lost < lostTriesMax) {
+        if (isLost(thrown) && lost < lostMax) {
           options.onLost?.();
           await this.#wait(lost++);
         } else if (isCollision(thrown) && collisions < collisionsMax) await this.#wait(collisions++);

@@ -14,7 +14,9 @@ export interface RecordStatements {
 }
 
 export function recordStatements(schema: string): RecordStatements {
-  const found = `JOIN ${schema}.specs s ON s.run_id = r.run_id JOIN ${schema}.threads h ON h.thread_id = r.thread_id`;
+  // One by one: a plan made while there were few runs would read all specs and all threads instead.
+  const found = `CROSS JOIN LATERAL (SELECT * FROM ${schema}.specs WHERE run_id = r.run_id LIMIT 1) s
+      CROSS JOIN LATERAL (SELECT * FROM ${schema}.threads WHERE thread_id = r.thread_id LIMIT 1) h`;
   const record = `${recordColumns("s")}, h.active_run IS NOT DISTINCT FROM r.run_id, h.seq`;
   const others = `AND r.run_id > $1 AND ($2::text IS NULL OR r.coordinator = $2)
     AND ($3::text IS NULL OR r.coordinator IS DISTINCT FROM $3)`;

@@ -8,6 +8,10 @@ import type { Client } from "./client.ts";
 import { format, setupStatement } from "./migrations.ts";
 import { type Statements, statements } from "./statements.ts";
 
+/** Tries after the first, where the server does not answer: for a probe, and where a start may be waiting for it. */
+const probeTries = 1;
+const startTries = 8;
+
 export interface StoreOptions {
   readonly client: Client;
   readonly schema: string;
@@ -31,7 +35,7 @@ export class Store {
   }
 
   async setup(): Promise<void> {
-    const found = await this.#read();
+    const found = await this.#read(startTries);
     if (!found || found.format < format) {
       const { schema, zone = "", region = "", ids } = this.#options;
       await this.client.run(setupStatement(schema, ids.next(), zone, region), []);
@@ -39,9 +43,9 @@ export class Store {
     await this.identity();
   }
 
-  /** Read anew at every call. Throws `FailedPrecondition` where the store is not the one that the caller says it is. */
-  async identity(): Promise<StoreIdentity> {
-    const found = await this.#read();
+  /** Read anew at every call, and told soon where the server is away: this is what probes ask. Throws `FailedPrecondition` where the store is not the one that the caller says it is. */
+  async identity(lostTries: number = probeTries): Promise<StoreIdentity> {
+    const found = await this.#read(lostTries);
     const { schema, zone, region } = this.#options;
     if (!found) throw mismatch(schema, "is not set up: call setup() once");
     if (found.format > format) throw mismatch(schema, `has format ${found.format}, this version knows ${format}`);
@@ -57,7 +61,7 @@ export class Store {
 
   /** The identity, read once in the life of this object: nothing is read or written before it was seen to fit. */
   ready(): Promise<StoreIdentity> {
-    this.#known ??= this.identity().catch((error: unknown) => {
+    this.#known ??= this.identity(startTries).catch((error: unknown) => {
       this.#known = undefined;
       throw error;
     });
@@ -71,8 +75,9 @@ export class Store {
     for (const [field, id] of Object.entries(ids)) checkZone(zone, `${field} ${id}`, id);
   }
 
-  async #read(): Promise<StoreIdentity | undefined> {
-    const rows = await this.client.run(this.statements.identity, [], { urgent: true }).catch((error: unknown) => {
+  async #read(lostTries: number): Promise<StoreIdentity | undefined> {
+    const options = { urgent: true, lostTries };
+    const rows = await this.client.run(this.statements.identity, [], options).catch((error: unknown) => {
       if (isMissing(error)) return [];
       throw error;
     });

@@ -99,7 +99,9 @@ export class Cluster implements FaultTarget {
 
   busy(): WorkerProcess[] {
     const active = this.#active();
-    return this.fleet.up().filter(({ id }) => (active.get(id) ?? 0) > 0);
+    const up = this.fleet.up();
+    const most = Math.max(...up.map(({ id }) => active.get(id) ?? 0));
+    return most > 0 ? up.filter(({ id }) => active.get(id) === most) : [];
   }
 
   kill(name: string): Promise<void> {

@@ -35,7 +35,7 @@ export function planFaults(runs: number, kills: number, freezes: number): Planne
 /** What the faults need of the cluster. */
 export interface FaultTarget {
   up(): readonly WorkerProcess[];
-  /** Those of them that hold runs now. */
+  /** Those of them that hold the most runs now; none where nobody holds any. */
   busy(): readonly WorkerProcess[];
   kill(name: string): Promise<void>;
   freeze(name: string): void;
@@ -51,6 +51,8 @@ export interface FaultOptions {
   readonly target: FaultTarget;
   readonly random: () => number;
   readonly note: (text: string) => void;
+  /** How far the job may be ahead of a fault: at least as many runs as are under way at once. */
+  readonly leadRuns: number;
   readonly freezeMs?: number;
   readonly warmRuns?: number;
 }
@@ -93,8 +95,8 @@ export class Saboteur {
   }
 
   /**
-   * Resolves when the next run may be started, `started` being under way or over: the job must not run away from the
-   * plan while a replacement starts, or nothing is left for the later faults.
+   * Resolves when the next run may be started, `started` being under way or over: while a replacement starts the job
+   * must not run away from the plan, or nothing is left for the later faults.
    */
   async room(started: number): Promise<void> {
     while (!this.#open(started)) await new Promise<void>((resolve) => this.#held.push(resolve));
@@ -109,8 +111,9 @@ export class Saboteur {
   }
 
   #open(started: number): boolean {
-    const passed = this.#options.plan.filter(({ at }) => at <= started).length;
-    return this.#armed || this.#failure !== undefined || this.#ended.signal.aborted || passed - this.#struck < 2;
+    const next = this.#options.plan[this.#struck];
+    const held = next !== undefined && started >= next.at + this.#options.leadRuns;
+    return !held || this.#armed || this.#failure !== undefined || this.#ended.signal.aborted;
   }
 
   #wake(): void {
@@ -149,17 +152,17 @@ export class Saboteur {
 
   async #kill(victim: WorkerProcess): Promise<void> {
     const { target, note } = this.#options;
+    note(`${victim.name} (process ${victim.pid}) is killed with SIGKILL`);
     this.done.push({ kind: "kill", pid: victim.pid, t: monotonicMs() });
     await target.kill(victim.name);
-    note(`${victim.name} (process ${victim.pid}) is killed with SIGKILL`);
     await target.replace(victim);
   }
 
   async #freeze(victim: WorkerProcess, tries = FREEZE_TRIES): Promise<void> {
     const { target, note, freezeMs = FREEZE_MS } = this.#options;
+    note(`${victim.name} (process ${victim.pid}) is frozen with SIGSTOP for ${freezeMs / 1000} s`);
     const t = monotonicMs();
     target.freeze(victim.name);
-    note(`${victim.name} (process ${victim.pid}) is frozen with SIGSTOP for ${freezeMs / 1000} s`);
     if (await this.#harmless(victim, freezeMs)) {
       this.done.push({ kind: "freeze", pid: victim.pid, t, until: monotonicMs() });
       target.thaw(victim.name);

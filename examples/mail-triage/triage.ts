@@ -43,12 +43,16 @@ export async function triageMails(options: Options, folder: string): Promise<Sum
   );
   const [cluster] = await Promise.all([startCluster(job, folder), train(job)]);
   try {
+    // One worker's slots stay free, as whoever plans for the loss of a worker would have it.
+    const inFlight = Math.max(1, options.workers - 1) * SLOTS;
     const saboteur = new Saboteur({
       plan: planFaults(mails.length, options.kills, options.freezes),
       target: cluster,
       random: seeded(options.seed),
       note: (text) => progress.note(text),
+      leadRuns: 2 * inFlight,
     });
+    cluster.onDown((name, reason) => progress.note(`the coordinator finds ${name} ${reason}`));
     const began = performance.now();
     let finished = 0;
     const progress = new Progress(process.stdout, () => ({
@@ -59,8 +63,7 @@ export async function triageMails(options: Options, folder: string): Promise<Sum
     }));
     const result = await runJob({
       mails,
-      // One worker's slots stay free, as whoever plans for the loss of a worker would have it.
-      inFlight: Math.max(1, options.workers - 1) * SLOTS,
+      inFlight,
       room: (started) => saboteur.room(started),
       start: (index) => startRun(job, cluster, index),
       onEnd: (ended) => {

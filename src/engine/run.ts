@@ -37,7 +37,7 @@ export interface RunOptions {
   readonly emit: (event: RunEvent) => void;
   /** Resolves once followers have room again: awaited at each superstep boundary, so that a slow one slows the run. */
   readonly flow?: () => Promise<void> | undefined;
-  /** Aborts to cancel the run. */
+  /** Aborts to cancel the run; to fail it, where the reason is an `AgentmaticError` of another code. */
   readonly cancel: AbortSignal;
   /** True when the run should stop at the next superstep boundary for another worker to go on. */
   readonly draining: () => boolean;
@@ -91,7 +91,10 @@ class Attempt {
     );
     this.#commitId = options.claim.head.commitId;
     this.#seq = options.claim.head.seq;
-    this.#onCancel = () => this.#abort.abort(new AgentmaticError("Cancelled", "the run was cancelled"));
+    this.#onCancel = () => {
+      const { reason } = options.cancel;
+      this.#abort.abort(AgentmaticError.is(reason) ? reason : new AgentmaticError("Cancelled", "the run was cancelled"));
+    };
     this.#onLost = () => this.#abort.abort(options.lease.lost.reason);
     options.cancel.addEventListener("abort", this.#onCancel, { once: true });
     options.lease.lost.addEventListener("abort", this.#onLost, { once: true });
@@ -182,7 +185,6 @@ class Attempt {
   }
 
   async #superstep(tasks: readonly Task[]): Promise<RunEnd | undefined> {
-    await this.#options.lease.check();
     const superstep = this.#superstepOf(tasks);
     const { outcomes, unsaved, interrupted } = await superstep.run().catch((thrown: unknown) => {
       this.#leftover = superstep.unsaved;
@@ -202,6 +204,7 @@ class Attempt {
       snapshot: this.#snapshot,
       pending: this.#pending,
       abort: this.#abort.signal,
+      check: () => this.#options.lease.check(),
       save: (writes) => this.#putWrites(writes),
       event: (kind, fields) => this.#emit(kind, fields),
       ...(this.#trace ? { trace: this.#trace } : {}),

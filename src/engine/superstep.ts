@@ -21,6 +21,8 @@ export interface SuperstepOptions {
   readonly pending: StoredCheckpoint | undefined;
   /** Aborts when the attempt must stop at once. */
   readonly abort: AbortSignal;
+  /** Undefined where a task may start now; else rejects where the claim is over (P5). */
+  readonly check: () => Promise<void> | undefined;
   readonly save: (writes: readonly TaskWrites[]) => Promise<void>;
   readonly wants: (kind: EventKind) => boolean;
   readonly event: (kind: EventKind, fields: { node?: string; taskId?: string; data: unknown }) => void;
@@ -126,7 +128,20 @@ export class Superstep {
     await orAborted(this.#options.abort, Promise.all(finished));
   }
 
+  /** Right before each task, as a freeze may fall between two of one superstep, or of many runs that go on at once (P5). */
   async #execute(task: Task): Promise<void> {
+    const { check, abort } = this.#options;
+    try {
+      const confirmed = check();
+      if (confirmed) await confirmed;
+      if (abort.aborted) throw abort.reason;
+      await this.#perform(task);
+    } finally {
+      this.#running--;
+    }
+  }
+
+  async #perform(task: Task): Promise<void> {
     const { plan, snapshot, abort, wants, event, spans = noSpans, trace } = this.#options;
     const node = task.node.name;
     const context = this.context(node, task.id);
@@ -150,7 +165,6 @@ export class Superstep {
       const { id, value } = thrown;
       this.#interrupted.push(interruptWrite(this.#place(task), { id, value, node }));
     } finally {
-      this.#running--;
       span.end();
     }
   }

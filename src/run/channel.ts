@@ -91,7 +91,7 @@ export class Channel<T> implements AsyncIterable<T> {
   }
 
   #isFull(): boolean {
-    return this.#senders.length > 0 || this.size >= this.capacity;
+    return this.size >= this.capacity;
   }
 
   #next(): Promise<IteratorResult<T, undefined>> {

@@ -152,7 +152,7 @@ export class Slots {
     while (this.#active.size > 0 && this.ports.clock.monotonicMs() - startMs < graceMs) {
       await sleep(this.ports.timers, drainPollMs);
     }
-    await Promise.all([...this.#active.values()].map(({ dispatch }) => this.#handOver(dispatch.runId)));
+    await Promise.all([...this.#active.values()].map((active) => this.#breakOff(active)));
   }
 
   async close(): Promise<void> {
@@ -232,6 +232,12 @@ export class Slots {
   async #admitInline({ runId, threadId, graph, context }: Dispatch, inline: InlineRun): Promise<void> {
     const spec = await makeSpec({ runId, threadId, graph, context, ...inline }, this.ports);
     await this.saver.admit({ spec, coordinator: null, whenBusy: "enqueue" });
+  }
+
+  /** Hands a run over in the middle of a superstep, and says so: waiting for the stream to break would cost it an attempt. */
+  async #breakOff({ dispatch, feed }: Active): Promise<void> {
+    await this.#handOver(dispatch.runId);
+    feed.end(stopped(dispatch, new AgentmaticError("Unavailable", "the worker is draining")));
   }
 
   /** Gives a run of this worker to its next attempt; whoever coordinates it places it. */

@@ -56,6 +56,12 @@ export interface Verdict {
 
 const complaintsMax = 20;
 
+/** The verdict that every test but one must come to. */
+export function clean(accepted: number): Omit<Verdict, "staleStarts" | "repeatedInFlight"> {
+  const none = { lost: 0, committedTwice: 0, finishedTasksRerun: 0, vanished: 0, unwitnessed: 0, complaints: [] };
+  return { accepted, finished: accepted, succeeded: accepted, ...none };
+}
+
 export function check({ accepted, witness, stored }: Evidence): Verdict {
   const tally = new Tally();
   const ended = new Set(witness.flatMap((line) => (line.at === "end" ? [line.exec] : [])));
@@ -101,8 +107,10 @@ class Tally {
 
 function checkRun(run: StoredRun, starts: readonly Start[], ended: ReadonlySet<string>, tally: Tally): void {
   const byExec = new Map(starts.map((start) => [start.exec, start]));
-  const final = run.checkpoints.at(-1)?.trail.filter(({ taskId }) => taskId.startsWith(`${run.runId}.`)) ?? [];
-  checkCommits(run, byExec, final, tally);
+  const newest = run.checkpoints.at(-1);
+  const final = newest ? ownOf(run, newest) : [];
+  const marks = run.checkpoints.flatMap((checkpoint) => ownOf(run, checkpoint));
+  checkCommits(byExec, marks, final, tally);
   checkHistory(run, tally);
   const stored = new Map(final.map(({ taskId, exec }) => [taskId, exec]));
   for (const { exec, taskId } of final) {
@@ -111,11 +119,11 @@ function checkRun(run: StoredRun, starts: readonly Start[], ended: ReadonlySet<s
   for (const [taskId, group] of Map.groupBy(starts, (start) => start.taskId)) {
     const winner = byExec.get(stored.get(taskId) ?? "");
     const sorted = [...group].sort((a, b) => a.t - b.t);
-    let newest = 0;
+    let epoch = 0;
     for (const start of sorted) {
       const text = `task ${taskId} began as ${start.exec} under epoch ${start.epoch}`;
-      if (start.epoch < newest) tally.add("staleStarts");
-      newest = Math.max(newest, start.epoch);
+      if (start.epoch < epoch) tally.add("staleStarts");
+      epoch = Math.max(epoch, start.epoch);
       if (!winner || start === winner) continue;
       // What is in the state was stored under its own epoch, hence before any newer claim was made.
       if (start.epoch >= winner.epoch)
@@ -125,10 +133,15 @@ function checkRun(run: StoredRun, starts: readonly Start[], ended: ReadonlySet<s
   }
 }
 
+/** The thread may have had other runs before. */
+function ownOf({ runId }: StoredRun, { trail }: StoredTrail): Mark[] {
+  return trail.filter(({ taskId }) => taskId.startsWith(`${runId}.`));
+}
+
 /** One task, one execution: over all that any node or any checkpoint ever saw as committed. */
 function checkCommits(
-  run: StoredRun,
   byExec: ReadonlyMap<string, Start>,
+  marks: readonly Mark[],
   final: readonly Mark[],
   tally: Tally,
 ): void {
@@ -143,7 +156,7 @@ function checkCommits(
       if (start) note(start.taskId, exec);
     }
   }
-  for (const { taskId, exec } of final) note(taskId, exec);
+  for (const { taskId, exec } of marks) note(taskId, exec);
   for (const [taskId, execs] of committed) {
     if (execs.size > 1) tally.add("committedTwice", `task ${taskId} by ${[...execs].join(" and ")}`);
   }
@@ -168,7 +181,9 @@ function checkHistory({ runId, checkpoints }: StoredRun, tally: Tally): void {
       tally.add("committedTwice", `${place} follows ${before.step} (${before.checkpointId})`);
     }
     if (checkpoint.seq <= before.seq || checkpoint.epoch < before.epoch) {
-      tally.complain(`${place}: commit ${checkpoint.seq} of epoch ${checkpoint.epoch} after ${before.seq}, ${before.epoch}`);
+      tally.complain(
+        `${place}: commit ${checkpoint.seq} of epoch ${checkpoint.epoch} after ${before.seq}, ${before.epoch}`,
+      );
     }
     const missing = before.trail.find(({ exec }, at) => checkpoint.trail[at]?.exec !== exec);
     if (missing) tally.add("vanished", `${place}: ${missing.exec} was in the checkpoint before`);

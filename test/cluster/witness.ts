@@ -71,27 +71,22 @@ export function enter(context: NodeContext, trail: readonly Mark[]): { end(): Ma
   };
 }
 
-/** All lines of all processes so far. A kill may tear the last line of a file; any other must be whole. */
-export function readWitness(folder: string): WitnessLine[] {
-  return readdirSync(folder).flatMap((name) => {
-    const lines = readFileSync(join(folder, name), "utf8").split("\n");
-    lines.pop();
-    return lines.map((line) => JSON.parse(line) as WitnessLine);
-  });
-}
-
 /** Reads on from where it was: for looking often. */
 export class WitnessReader {
   readonly #folder: string;
   readonly #read: Map<string, number> = new Map();
-  readonly starts: Start[] = [];
+  readonly #lines: WitnessLine[] = [];
 
   constructor(folder: string) {
     this.#folder = folder;
   }
 
-  /** Every start so far, in no order across processes. */
-  refresh(): readonly Start[] {
+  starts(): Start[] {
+    return this.lines().filter((line) => line.at === "start");
+  }
+
+  /** Every line so far, in order only within a process. A line that is being written, or was torn by a kill, is none. */
+  lines(): readonly WitnessLine[] {
     for (const name of readdirSync(this.#folder)) {
       const bytes = readFileSync(join(this.#folder, name));
       const from = this.#read.get(name) ?? 0;
@@ -99,10 +94,9 @@ export class WitnessReader {
       this.#read.set(name, to);
       for (const line of bytes.subarray(from, to).toString("utf8").split("\n")) {
         if (line === "") continue;
-        const parsed = JSON.parse(line) as WitnessLine;
-        if (parsed.at === "start") this.starts.push(parsed);
+        this.#lines.push(JSON.parse(line) as WitnessLine);
       }
     }
-    return this.starts;
+    return this.#lines;
   }
 }

@@ -75,6 +75,7 @@ const toWorker: Record<string, ToWorker> = {
     ...dispatch,
     context: { residency: { regions: [] }, correlationId: "x" },
   },
+  "dispatch with its run": { ...dispatch, inline: { kind: "resume", input: data, maxSteps: 25 } },
   cancel: { type: "cancel", runId: "run-1" },
   attach: { type: "attach", runId: "run-1", attempt: 4, events: ["values", "retract"] },
   heartbeat: { type: "heartbeat", count: 2 ** 40, active: 3, loopDelayMs: 12 },

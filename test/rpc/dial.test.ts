@@ -8,6 +8,7 @@ import { silentLogger } from "../../src/ports.ts";
 import { workerRoutes } from "../../src/rpc/server.ts";
 import { Channel } from "../../src/run/channel.ts";
 import type { ToWorker } from "../../src/run/link.ts";
+import { until } from "../support/wait.ts";
 import { framesOf, newRun } from "./cases.ts";
 import { EchoEndpoint, toJson } from "./echo.ts";
 
@@ -138,7 +139,14 @@ describe("a worker that is not well", () => {
       leaving.abort();
       await call;
     }
-    expect((await client.describe()).draining).toBe(false);
+    await until(
+      () =>
+        client.describe().then(
+          () => true,
+          () => false,
+        ),
+      { what: "a connection that serves" },
+    );
   });
 });
 

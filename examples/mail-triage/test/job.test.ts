@@ -106,7 +106,15 @@ describe("Saboteur", () => {
 
   it("does one thing after the other, and leaves what is not due", async () => {
     const { log, target } = fleetOf(3);
-    const saboteur = new Saboteur({ plan, target, random: seeded(3), note: () => {}, warmRuns: 0, freezeMs: 1 });
+    const saboteur = new Saboteur({
+      plan,
+      target,
+      random: seeded(3),
+      note: () => {},
+      leadRuns: 2,
+      warmRuns: 0,
+      freezeMs: 1,
+    });
     saboteur.advance(1);
     expect(log).toEqual([]);
     saboteur.advance(5);
@@ -127,6 +135,7 @@ describe("Saboteur", () => {
       target,
       random: seeded(1),
       note: () => {},
+      leadRuns: 2,
       warmRuns: 0,
       freezeMs: 3_600_000,
     });
@@ -139,7 +148,14 @@ describe("Saboteur", () => {
   it("strikes only a worker that has runs, and waits for one", async () => {
     const { log, target, idle } = fleetOf(3);
     for (const name of ["w1", "w2", "w3"]) idle.add(name);
-    const saboteur = new Saboteur({ plan: plan.slice(0, 1), target, random: seeded(1), note: () => {}, warmRuns: 0 });
+    const saboteur = new Saboteur({
+      plan: plan.slice(0, 1),
+      target,
+      random: seeded(1),
+      note: () => {},
+      leadRuns: 2,
+      warmRuns: 0,
+    });
     saboteur.advance(2);
     await saboteur.room(100);
     expect(log).toEqual([]);
@@ -149,7 +165,14 @@ describe("Saboteur", () => {
 
   it("strikes in the midst of work: once some more runs have ended", async () => {
     const { log, target } = fleetOf(2);
-    const saboteur = new Saboteur({ plan: plan.slice(0, 1), target, random: seeded(1), note: () => {}, warmRuns: 3 });
+    const saboteur = new Saboteur({
+      plan: plan.slice(0, 1),
+      target,
+      random: seeded(1),
+      note: () => {},
+      leadRuns: 2,
+      warmRuns: 3,
+    });
     saboteur.advance(2);
     await new Promise((resolve) => setImmediate(resolve));
     saboteur.advance(4);
@@ -159,12 +182,19 @@ describe("Saboteur", () => {
     await expect.poll(() => log).toHaveLength(2);
   });
 
-  it("holds the job back while two faults are overdue", async () => {
+  it("holds the job back while a replacement starts", async () => {
     const { log, target } = fleetOf(3);
     const replaced = Promise.withResolvers<void>();
     const slow = { ...target, replace: () => replaced.promise.then(target.replace) };
     const many = [2, 4, 6, 8].map((at) => ({ kind: "kill" as const, at }));
-    const saboteur = new Saboteur({ plan: many, target: slow, random: seeded(1), note: () => {}, warmRuns: 0 });
+    const saboteur = new Saboteur({
+      plan: many,
+      target: slow,
+      random: seeded(1),
+      note: () => {},
+      leadRuns: 2,
+      warmRuns: 0,
+    });
     saboteur.advance(5);
     await expect.poll(() => log).toHaveLength(1);
     await saboteur.room(5);
@@ -188,6 +218,7 @@ describe("Saboteur", () => {
       target,
       random: seeded(1),
       note: () => {},
+      leadRuns: 2,
       warmRuns: 0,
       freezeMs: 1,
     });
@@ -205,13 +236,27 @@ describe("Saboteur", () => {
   it("spares the last worker, and throws what a replacement threw", async () => {
     const { log, target } = fleetOf(1);
     const notes: string[] = [];
-    const lonely = new Saboteur({ plan, target, random: seeded(1), note: (text) => notes.push(text), warmRuns: 0 });
+    const lonely = new Saboteur({
+      plan,
+      target,
+      random: seeded(1),
+      note: (text) => notes.push(text),
+      leadRuns: 2,
+      warmRuns: 0,
+    });
     lonely.advance(2);
     await expect.poll(() => notes).toEqual(["no kill: fewer than two workers are up"]);
     await lonely.finish();
     expect(log).toEqual([]);
     const broken = { ...fleetOf(2).target, replace: () => Promise.reject(new Error("no port")) };
-    const saboteur = new Saboteur({ plan, target: broken, random: seeded(1), note: () => {}, warmRuns: 0 });
+    const saboteur = new Saboteur({
+      plan,
+      target: broken,
+      random: seeded(1),
+      note: () => {},
+      leadRuns: 2,
+      warmRuns: 0,
+    });
     saboteur.advance(2);
     await expect.poll(() => saboteur.done).toHaveLength(1);
     await expect(saboteur.finish()).rejects.toThrow("no port");

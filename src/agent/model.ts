@@ -1,0 +1,79 @@
+/** The models that an agent can speak with: any of the AI SDK's, by its provider interface. */
+import type {
+  LanguageModelV3,
+  LanguageModelV3Content,
+  LanguageModelV3Prompt,
+  LanguageModelV4,
+  LanguageModelV4CallOptions,
+  LanguageModelV4Content,
+  LanguageModelV4GenerateResult,
+  LanguageModelV4Message,
+  SharedV4FileData,
+} from "@ai-sdk/provider";
+import { AgentmaticError, invalid } from "../errors.ts";
+
+/** Versions 4 (AI SDK 7) and 3 (AI SDK 6) of the language model interface. */
+export type LanguageModel = LanguageModelV4 | LanguageModelV3;
+
+type Part = Exclude<LanguageModelV4Message, { role: "system" }>["content"][number];
+
+const versions: readonly unknown[] = ["v3", "v4"];
+
+/** Throws `InvalidArgument` naming `field` for what is no model, or one of another version. */
+export function checkModel(value: unknown, field: string): LanguageModel {
+  if (typeof value === "string") {
+    throw invalid(field, `"${value}" is only a name; give a model of an AI SDK provider, such as openai("${value}")`);
+  }
+  const model = value as Partial<LanguageModel> | null | undefined;
+  if (typeof model?.doGenerate !== "function") throw invalid(field, "must be a language model of an AI SDK provider");
+  if (!versions.includes(model.specificationVersion)) {
+    throw invalid(field, `speaks version ${model.specificationVersion} of the interface; v3 and v4 are understood`);
+  }
+  return model as LanguageModel;
+}
+
+export async function generate(
+  model: LanguageModel,
+  options: LanguageModelV4CallOptions,
+): Promise<LanguageModelV4GenerateResult> {
+  if (model.specificationVersion === "v4") return await model.doGenerate(options);
+  const { tools, toolChoice, abortSignal, prompt } = options;
+  const result = await model.doGenerate({
+    prompt: prompt.map(messageToV3) as LanguageModelV3Prompt,
+    ...(tools ? { tools } : {}),
+    ...(toolChoice ? { toolChoice } : {}),
+    ...(abortSignal ? { abortSignal } : {}),
+  });
+  return { ...result, content: result.content.map(contentFromV3) };
+}
+
+// The two versions differ in how they carry files, and in parts that only version 4 has.
+
+function messageToV3(message: LanguageModelV4Message): object {
+  if (message.role === "system") return message;
+  return { ...message, content: message.content.map(partToV3) };
+}
+
+function partToV3(part: Part): object {
+  if (part.type === "custom" || part.type === "reasoning-file") throw unsupported(`a part of type ${part.type}`);
+  if (part.type === "file") return { ...part, data: dataToV3(part.data) };
+  if (part.type === "tool-result" && part.output.type === "content") {
+    const file = part.output.value.find(({ type }) => type === "file");
+    if (file) throw unsupported("a file in a tool's result");
+  }
+  return part;
+}
+
+function dataToV3(data: SharedV4FileData): string | Uint8Array | URL {
+  if (data.type === "data") return data.data;
+  if (data.type === "url") return data.url;
+  throw unsupported(`a file given as ${data.type}`);
+}
+
+function contentFromV3(content: LanguageModelV3Content): LanguageModelV4Content {
+  return content.type === "file" ? { ...content, data: { type: "data", data: content.data } } : content;
+}
+
+function unsupported(what: string): AgentmaticError {
+  return new AgentmaticError("Unsupported", `a model of interface version 3 cannot be shown ${what}`);
+}

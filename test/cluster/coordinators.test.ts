@@ -1,0 +1,136 @@
+/** Coordinators that die, come back, freeze, or are two (PROTOCOL.md P3, P4, P11, P12). */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { decodeValue } from "../../src/mod.ts";
+import { until } from "../support/wait.ts";
+import { bind } from "./bind.ts";
+import { clean } from "./checker.ts";
+import { Cluster, freeze, storeKinds } from "./cluster.ts";
+import { relay } from "./graphs.ts";
+import { expectResult, open, startRelay } from "./load.ts";
+import { nowMs } from "./witness.ts";
+
+const takeoverMs = 2_000;
+
+describe.concurrent("coordinators", () => {
+  test.each(storeKinds)(
+    "%s: P4: workers outlive their coordinator; the next one re-attaches, takes the queue, and hands off only what stands still",
+    async (kind) => {
+      await using cluster = await Cluster.open(kind);
+      const [a, b] = await cluster.startWorkers(2, { slots: 2, leaseMs: 1_500 });
+      const gate = join(cluster.folder, "gate");
+      const runs = Array.from({ length: 6 }, (_, n) => ({ runId: `g${n}`, graph: "gated", input: { gate } }) as const);
+      const child = await cluster.coordinatorChild({ workers: [a!.address, b!.address], takeoverMs, runs });
+      await until(() => [a!, b!].every(({ pid }) => open(cluster, pid).size === 2), {
+        what: "two runs on each worker",
+      });
+      const onA = [...open(cluster, a!.pid)];
+      const onB = [...open(cluster, b!.pid)];
+      const queued = runs.map(({ runId }) => runId).filter((runId) => ![...onA, ...onB].includes(runId));
+      await child.kill();
+
+      // Nobody but the workers is left, and the leases grow.
+      const leases = async () => Promise.all(onB.map(async (id) => (await cluster.saver.getRun(id))!.state.lease));
+      const before = await leases();
+      await until(async () => (await leases()).every((lease, n) => lease >= before[n]! + 2), { what: "two renewals" });
+
+      await a!.child.kill();
+      const t = nowMs();
+      const coordinator = cluster.coordinator([a!.address, b!.address], { takeoverMs });
+      await coordinator.connect();
+      await until(
+        async () => {
+          const records = await Promise.all(runs.map(({ runId }) => cluster.saver.getRun(runId)));
+          return records.every((record) => record!.state.coordinator === coordinator.id);
+        },
+        { what: "the new coordinator to look after every run", timeoutMs: 20_000 },
+      );
+      for (const runId of onA) {
+        const { state } = (await cluster.saver.getRun(runId))!;
+        expect(state, runId).toMatchObject({
+          attempt: 2,
+          history: [{ attempt: 1, worker: a!.id, reason: "recovered" }],
+        });
+        // Seen to stand still for a whole limit by a clock that began when the coordinator did.
+        expect(nowMs() - t).toBeGreaterThanOrEqual(takeoverMs);
+      }
+      for (const runId of onB) {
+        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({
+          attempt: 1,
+          status: "running",
+          owner: b!.id,
+        });
+      }
+      writeFileSync(gate, "");
+      const ends = runs.map(async ({ runId }) => (await coordinator.join(runId)).end);
+      for (const end of await Promise.all(ends)) expect(end).toMatchObject({ status: "succeeded" });
+      for (const runId of [...onB, ...queued]) {
+        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({ attempt: 1, history: [] });
+      }
+      expect(await cluster.verdict()).toMatchObject({ ...clean(6), repeatedInFlight: 2, staleStarts: 0 });
+    },
+  );
+
+  test.each(storeKinds)(
+    "%s: P11: of two coordinators on one store one is frozen and thawed: each run is executed once",
+    async (kind) => {
+      await using cluster = await Cluster.open(kind);
+      const workers = await cluster.startWorkers(2, { slots: 4 });
+      const addresses = workers.map(({ address }) => address);
+      const coordinator = cluster.coordinator(addresses, { takeoverMs });
+      await cluster.ready(coordinator, 2);
+      // More than the slots: some of the frozen one's are queued. Their ends come while it stands still.
+      const input = { rounds: 8, width: 2, ms: 40 };
+      const runs = Array.from({ length: 12 }, (_, n) => ({ runId: `c${n}`, graph: "relay", input }) as const);
+      const [child, ...mine] = await Promise.all([
+        cluster.coordinatorChild({ workers: addresses, takeoverMs, runs }),
+        ...Array.from({ length: 12 }, (_, n) => startRelay(cluster, coordinator, `m${n}`, input)),
+      ]);
+      const begun = () => new Set(cluster.starts().map(({ runId }) => runId[0]));
+      await until(() => begun().size === 2, { what: "runs of both coordinators to be at work" });
+      await freeze(child);
+      await Promise.all(mine.map(({ end }) => end));
+      const taken = await Promise.all(runs.map(async ({ runId }) => (await coordinator.join(runId)).end));
+      runs.forEach(({ runId }, n) => {
+        expectResult(taken[n]!, runId, input);
+      });
+      child.signal("SIGCONT");
+      // It finds out what became of its runs, and says so to those who wait there.
+      for (const { runId } of runs) await child.line(new RegExp(`^ended ${runId} succeeded$`), { timeoutMs: 20_000 });
+      expect(await cluster.verdict()).toMatchObject({ ...clean(24), repeatedInFlight: 0, staleStarts: 0 });
+      for (const runId of cluster.accepted) {
+        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({ attempt: 1, history: [] });
+      }
+    },
+  );
+
+  test.each(storeKinds)(
+    "%s: P12: one runId from two coordinators at once is one run; with another input it is refused",
+    async (kind) => {
+      await using cluster = await Cluster.open(kind);
+      const workers = await cluster.startWorkers(2, { slots: 4 });
+      const addresses = workers.map(({ address }) => address);
+      const both = [cluster.coordinator(addresses, { takeoverMs }), cluster.coordinator(addresses, { takeoverMs })];
+      await Promise.all(both.map((coordinator) => cluster.ready(coordinator, 2)));
+      const input = { rounds: 2, width: 2, ms: 20 };
+      const ids = Array.from({ length: 10 }, (_, n) => `same${n}`);
+      const ends = ids.flatMap((runId) =>
+        both.map(async (coordinator) => (await startRelay(cluster, coordinator, runId, input)).end),
+      );
+      const results = await Promise.all(ends);
+      const states = results.map(({ values }) => decodeValue(values!));
+      for (let n = 0; n < ids.length; n++) expect(states[2 * n]).toEqual(states[2 * n + 1]);
+      for (const coordinator of both) {
+        const graph = bind(relay, coordinator, cluster.saver);
+        const other = graph.start({ ...input, rounds: 3 }, { threadId: "t-same0", runId: "same0" }, []);
+        await expect(other).rejects.toMatchObject({ code: "AlreadyExists" });
+      }
+      cluster.accepted.splice(0, cluster.accepted.length, ...ids);
+      expect(await cluster.verdict()).toMatchObject({ ...clean(10), repeatedInFlight: 0, staleStarts: 0 });
+      for (const runId of ids) {
+        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({ attempt: 1, history: [] });
+      }
+    },
+  );
+});

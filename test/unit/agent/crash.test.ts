@@ -1,0 +1,112 @@
+/** An agent whose process dies between or within its steps, and another one that goes on from the store. */
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { createReactAgent, MemorySaver, MemoryStore, type Ports, systemPorts, tool } from "../../../src/mod.ts";
+import { until } from "../../support/wait.ts";
+import { callOf, scripted } from "./model.ts";
+
+type Write = "commit" | "putWrites";
+
+/** A process that stands still for ever once the store has taken its `nth` write of a kind, before it hears of that. */
+function doomed(store: MemoryStore, kind: Write, nth: number) {
+  let writes = 0;
+  let dead = false;
+  const never = new Promise<never>(() => undefined);
+  const real = new MemorySaver({ store });
+  const saver = new Proxy(real, {
+    get(target, key) {
+      const value = Reflect.get(target, key, target) as unknown;
+      if (typeof value !== "function") return value;
+      return async (...args: unknown[]) => {
+        if (dead) return await never;
+        const result = (await value.apply(target, args)) as unknown;
+        if (key === kind && ++writes === nth) dead = true;
+        return dead ? await never : result;
+      };
+    },
+  });
+  const timers: Ports["timers"] = {
+    after: (delayMs, run) => systemPorts.timers.after(delayMs, () => (dead ? undefined : run())),
+  };
+  return { saver, ports: { ...systemPorts, timers }, isDead: () => dead };
+}
+
+/** A clock by which the dead one's lease of ten seconds is soon over. */
+function hasty(): Ports {
+  const { clock } = systemPorts;
+  return { ...systemPorts, clock: { ...clock, monotonicMs: () => clock.monotonicMs() * 40 } };
+}
+
+const question = { messages: { role: "user", content: "go" } } as const;
+const at = { threadId: "t", runId: "r" };
+
+test("killed after the model's answer was committed: the model is not asked again, and its tool calls are made", async () => {
+  const store = new MemoryStore();
+  const ran: string[] = [];
+  const make = (process: string, saver: MemorySaver, ports: Ports) => {
+    const llm = scripted([[callOf("1", "work", {})], "done"]);
+    const work = tool({
+      name: "work",
+      description: "Works",
+      input: z.object({}),
+      execute: () => {
+        ran.push(process);
+        return process;
+      },
+    });
+    return { llm, graph: createReactAgent({ name: "a", llm, tools: [work], checkpointer: saver, ports }) };
+  };
+  // The first commit is the input's, the second the model's answer.
+  const { saver, ports, isDead } = doomed(store, "commit", 2);
+  const first = make("first", saver, ports);
+  void first.graph.invoke(question, at);
+  await until(isDead, { what: "the first process is dead" });
+  const second = make("second", new MemorySaver({ store }), hasty());
+  const end = await second.graph.invoke(question, at);
+  expect(end.messages.map(({ role }) => role)).toEqual(["user", "assistant", "tool", "assistant"]);
+  expect(first.llm.calls).toHaveLength(1);
+  // Only the question that follows the tool's result.
+  expect(second.llm.calls.map(({ prompt }) => prompt.length)).toEqual([3]);
+  expect(ran).toEqual(["second"]);
+});
+
+test("killed between two tool calls: the finished one is not made again, the other one has the same key", async () => {
+  const store = new MemoryStore();
+  const ran: string[] = [];
+  const make = (process: string, saver: MemorySaver, ports: Ports) => {
+    const llm = scripted([[callOf("1", "hang", {}), callOf("2", "quick", {})], "done"]);
+    const input = z.object({});
+    const hang = tool({
+      name: "hang",
+      description: "Hangs in the first process",
+      input,
+      execute: async (_input, { idempotencyKey }) => {
+        ran.push(`${process} ${idempotencyKey}`);
+        if (process === "first") await new Promise(() => undefined);
+        return process;
+      },
+    });
+    const quick = tool({
+      name: "quick",
+      description: "Is quick",
+      input,
+      execute: (_input, { idempotencyKey }) => {
+        ran.push(`${process} ${idempotencyKey}`);
+        return process;
+      },
+    });
+    return { llm, graph: createReactAgent({ name: "a", llm, tools: [hang, quick], checkpointer: saver, ports }) };
+  };
+  const { saver, ports, isDead } = doomed(store, "putWrites", 1);
+  const first = make("first", saver, ports);
+  void first.graph.invoke(question, at);
+  await until(isDead, { what: "the quick tool's result is stored" });
+  const second = make("second", new MemorySaver({ store }), hasty());
+  const end = await second.graph.invoke(question, at);
+  expect(end.messages.slice(2, 4)).toMatchObject([
+    { content: [{ toolCallId: "1", output: { value: "second" } }] },
+    { content: [{ toolCallId: "2", output: { value: "first" } }] },
+  ]);
+  expect(first.llm.calls.length + second.llm.calls.length).toBe(2);
+  expect(ran.sort()).toEqual(["first t/r.1|tools#0/1", "first t/r.1|tools#1/2", "second t/r.1|tools#0/1"]);
+});
