@@ -14,6 +14,9 @@ const signalNumbers: Readonly<Record<Signal, number>> = { SIGINT: 2, SIGTERM: 15
 /** Past the drain's own time, for a store that hangs while runs are handed over. */
 const stopGraceMs = 5000;
 
+// The store's URL may hold a password, and a process's arguments are there for every user of the machine to see.
+process.title = "agentmatic-worker";
+
 const runtime = await currentRuntime();
 try {
   await main();

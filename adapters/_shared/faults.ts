@@ -49,7 +49,5 @@ export function isOurs(thrown: unknown): boolean {
   const stack = thrown instanceof Error ? (thrown.stack ?? "") : "";
   const frames = stack.split("\n").filter((line) => /^\s+at /.test(line));
   const first = frames.find((line) => !/\((node|ext|native):|at (node|ext|native):|\[native code\]/.test(line)) ?? "";
-  return (
-    ownFolders.some((folder) => first.includes(folder)) && !first.includes("/node_modules/agentmatic/node_modules/")
-  );
+  return ownFolders.some((folder) => first.includes(folder));
 }

@@ -2,10 +2,11 @@
 import { MemorySaver } from "../../src/checkpoint/memory.ts";
 import type { Saver } from "../../src/checkpoint/saver.ts";
 import { AgentmaticError, invalid } from "../../src/errors.ts";
-import type { Logger } from "../../src/ports.ts";
+import { type Logger, silentLogger } from "../../src/ports.ts";
 
 export interface StoreOptions {
-  readonly logger: Logger;
+  /** Where a warning about the test hook goes; nowhere if not given. */
+  readonly logger?: Logger;
   /** Names the setting in errors. */
   readonly field?: string;
   /** Test hook: writes are taken whatever their fence, to show what fences are for. */
@@ -15,8 +16,8 @@ export interface StoreOptions {
 const schemes = "memory:, sqlite:FILE, postgres://USER@HOST/DATABASE";
 
 /** Throws `InvalidArgument`, never repeating the URL: it may hold a password. */
-export async function openStore(url: string, options: StoreOptions): Promise<Saver> {
-  const { logger, field = "--store", unsafeWithoutFence } = options;
+export async function openStore(url: string, options: StoreOptions = {}): Promise<Saver> {
+  const { logger = silentLogger, field = "--store", unsafeWithoutFence } = options;
   if (unsafeWithoutFence) {
     logger.log(
       "warn",

@@ -5,7 +5,7 @@ import type {
   ClientSessionRequestOptions,
   OutgoingHttpHeaders,
 } from "node:http2";
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import { recycle, sessionMegabytesMax } from "../_shared/recycle.ts";
@@ -54,7 +54,7 @@ function open(url: URL, timeoutMs: number): Socket {
   const secure = url.protocol === "https:";
   const port = Number(url.port) || (secure ? 443 : 80);
   const socket = secure
-    ? connectTls({ host, port, servername: host, ALPNProtocols: ["h2"] })
+    ? connectTls({ host, port, ALPNProtocols: ["h2"], ...(isIP(host) ? {} : { servername: host }) })
     : connectTcp({ host, port, noDelay: true });
   const timer = setTimeout(() => {
     const error = new Error(`no connection to ${url.host} within ${timeoutMs} ms`);

@@ -137,7 +137,11 @@ function openPool(options: ClientOptions): Sql {
     // Waiting is done here, by limits that fit a heartbeat: the driver's own would grow to 20 s.
     backoff: () => 0,
     onnotice: () => {},
-    connection: { application_name: "agentmatic", ...plans, ...serverLimits(options.statementTimeoutMs) },
+    connection: {
+      application_name: "agentmatic",
+      ...(options.prepare ? plans : {}),
+      ...serverLimits(options.statementTimeoutMs),
+    },
   };
   try {
     return options.url === undefined ? postgres(settings) : postgres(options.url, settings);

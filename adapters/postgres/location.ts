@@ -38,12 +38,16 @@ export function parseUrl(url: string, field = "url"): Location {
   return { ...ours, url: rest.length === 0 ? address : `${address}?${rest.join("&")}` };
 }
 
-/** `DATABASE_URL`, else the driver's own PG* variables. Throws `InvalidArgument` where none is set. */
-export function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Location {
+/**
+ * `DATABASE_URL`; undefined where the driver's own PG* variables say it. Throws `InvalidArgument` where none is set.
+ */
+export function urlOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
   const url = env.DATABASE_URL;
-  if (url) return parseUrl(url, "DATABASE_URL");
-  if (hostVariables.some((name) => env[name])) return { url: undefined };
-  throw invalid("DATABASE_URL", `is not set, nor is one of ${hostVariables.join(", ")}`);
+  if (url) parseUrl(url, "DATABASE_URL");
+  else if (!hostVariables.some((name) => env[name])) {
+    throw invalid("DATABASE_URL", `is not set, nor is one of ${hostVariables.join(", ")}`);
+  }
+  return url || undefined;
 }
 
 /** Throws `InvalidArgument` unless the name can stand in a statement: schemas cannot be parameters. */

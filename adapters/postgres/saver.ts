@@ -25,13 +25,16 @@ import { type Batches, batchEntriesMax, makeBatches, queueMax, refused } from ".
 import { Client } from "./client.ts";
 import { checkWrite, commitEntry, renewParameters } from "./entries.ts";
 import { checkText } from "./literals.ts";
-import { checkSchema, fromEnvironment, type Location, parseUrl } from "./location.ts";
+import { checkSchema, parseUrl, urlOf } from "./location.ts";
 import { toCheckpoints, toHead } from "./rows.ts";
 import { admit, againMax, beat, getRun, listRuns, members, removeMember, updateRun } from "./runs.ts";
 import { Store } from "./store.ts";
 
 export interface PostgresSaverOptions {
-  /** `postgres://user:password@host:5432/database`. Without it and without `sql`: the driver's PG* variables. */
+  /**
+   * `postgres://user:password@host:5432/database`, with `agentmatic_schema`, `agentmatic_zone` and `agentmatic_region` in
+   * its query where the options below do not say. Without it and without `sql`: the driver's PG* variables.
+   */
   url?: string;
   /**
    * A pool of the `postgres` package to share instead. It stays the caller's to end, and to set up: give it a
@@ -47,7 +50,11 @@ export interface PostgresSaverOptions {
   /** Residency zone and region of the store: written by `setup`, compared at every start. */
   zone?: string;
   region?: string;
-  /** False where a pooler such as PgBouncer (before 1.21, in transaction mode) knows no prepared statements. */
+  /**
+   * False where a pooler such as PgBouncer (before 1.21, in transaction mode) knows no prepared statements: each is then
+   * parsed anew, which costs a second round trip, before the transaction. Together with `statementTimeoutMs: 0` no
+   * setting but the application's name is sent at connect.
+   */
   prepare?: boolean;
   /**
    * Server's limit on one statement, in milliseconds; 2,000 if not given, which is below the heartbeat limit of 3,000.
@@ -59,6 +66,7 @@ export interface PostgresSaverOptions {
   ports?: Ports;
 }
 
+const defaultSchema = "agentmatic";
 const defaultConnections = 6;
 const defaultLanes = 4;
 const defaultStatementTimeoutMs = 2_000;
@@ -71,11 +79,14 @@ export class PostgresSaver implements Saver {
 
   /** Connects at the first call. Throws `InvalidArgument`, naming the option. */
   constructor(options: PostgresSaverOptions = {}) {
-    const { schema = "agentmatic", connections = defaultConnections, sql, ports = systemPorts } = options;
+    const { connections = defaultConnections, sql, ports = systemPorts } = options;
     const lanes = options.lanes ?? Math.max(1, Math.min(defaultLanes, connections - 1));
-    checkOptions(options, schema, connections, lanes);
+    const location = options.url === undefined ? undefined : parseUrl(options.url);
+    const schema = options.schema ?? location?.schema ?? defaultSchema;
+    const [zone, region] = [options.zone ?? location?.zone, options.region ?? location?.region];
+    checkOptions({ ...options, schema, zone, region, connections, lanes });
     const client = new Client({
-      url: options.url === undefined ? undefined : parseUrl(options.url).url,
+      url: location?.url,
       sql,
       connections,
       queueMax,
@@ -84,18 +95,19 @@ export class PostgresSaver implements Saver {
       ports,
     });
     const unfenced = options.unsafeWithoutFence ?? false;
-    this.#store = new Store({ client, schema, zone: options.zone, region: options.region, unfenced, ids: ports.ids });
+    this.#store = new Store({ client, schema, zone, region, unfenced, ids: ports.ids });
     this.#batches = makeBatches(this.#store, lanes);
   }
 
   /** `postgres://…?agentmatic_region=eu-west-1&agentmatic_zone=eu&agentmatic_schema=x`; the options win over the URL. */
   static fromUrl(url: string, options: Omit<PostgresSaverOptions, "url" | "sql"> = {}): PostgresSaver {
-    return open(parseUrl(url), options);
+    return new PostgresSaver({ ...options, url });
   }
 
   /** From `DATABASE_URL`, else `PGHOST`, `PGDATABASE` or `PGUSER`. Throws `InvalidArgument` where none of them is set. */
   static fromEnv(options: Omit<PostgresSaverOptions, "url" | "sql"> = {}): PostgresSaver {
-    return open(fromEnvironment(process.env), options);
+    const url = urlOf(process.env);
+    return new PostgresSaver(url === undefined ? options : { ...options, url });
   }
 
   setup(): Promise<void> {
@@ -225,13 +237,8 @@ export class PostgresSaver implements Saver {
   }
 }
 
-function open(location: Location, options: Omit<PostgresSaverOptions, "url" | "sql">): PostgresSaver {
-  const { url, ...ours } = location;
-  return new PostgresSaver({ ...ours, ...options, ...(url === undefined ? {} : { url }) });
-}
-
-function checkOptions(options: PostgresSaverOptions, schema: string, connections: number, lanes: number): void {
-  const { zone = "", region = "", statementTimeoutMs = 0 } = options;
+function checkOptions(options: Resolved): void {
+  const { schema, connections, lanes, zone = "", region = "", statementTimeoutMs = 0 } = options;
   if (options.url !== undefined && options.sql) throw invalid("sql", "cannot be given together with url");
   checkSchema(schema);
   if (!Number.isInteger(connections) || connections < 1) throw invalid("connections", "must be 1 or more");
@@ -241,6 +248,15 @@ function checkOptions(options: PostgresSaverOptions, schema: string, connections
   }
   if (zone !== "" && !/^[a-z][a-z0-9-]{0,31}$/.test(zone)) throw invalid("zone", `"${zone}" is not a zone name`);
   if (!/^[A-Za-z0-9._-]{0,64}$/.test(region)) throw invalid("region", `"${region}" is not a region name`);
+}
+
+/** The options once URL and defaults are in. */
+interface Resolved extends Pick<PostgresSaverOptions, "url" | "sql" | "statementTimeoutMs"> {
+  readonly schema: string;
+  readonly connections: number;
+  readonly lanes: number;
+  readonly zone: string | undefined;
+  readonly region: string | undefined;
 }
 
 async function settle(work: () => Promise<WriteResult>): Promise<WriteResult> {

@@ -11,6 +11,7 @@ import { type Statements, statements } from "./statements.ts";
 /** Tries after the first, where the server does not answer: for a probe, and where a start may be waiting for it. */
 const probeTries = 1;
 const startTries = 8;
+const setupTriesMax = 10;
 
 export interface StoreOptions {
   readonly client: Client;
@@ -38,9 +39,21 @@ export class Store {
     const found = await this.#read(startTries);
     if (!found || found.format < format) {
       const { schema, zone = "", region = "", ids } = this.#options;
-      await this.client.run(setupStatement(schema, ids.next(), zone, region), []);
+      await this.#make(setupStatement(schema, ids.next(), zone, region));
     }
-    await this.identity();
+    await this.identity(startTries);
+  }
+
+  /** Where many start at once on a slow disk, the last may wait longer for the others than one statement may take. */
+  async #make(statement: string): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.client.run(statement, []);
+        return;
+      } catch (error) {
+        if (!AgentmaticError.is(error, "DeadlineExceeded") || tries === setupTriesMax) throw error;
+      }
+    }
   }
 
   /** Read anew at every call, and told soon where the server is away: this is what probes ask. Throws `FailedPrecondition` where the store is not the one that the caller says it is. */

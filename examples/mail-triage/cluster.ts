@@ -16,7 +16,7 @@ export const SLOTS: number = 16;
 const SILENT_MS = 3_000;
 /** A store that takes no write for this long while a worker is frozen is blocked by that worker. */
 const BLOCKED_MS = 300;
-const JOIN_MS = 10_000;
+const JOIN_MS = 30_000;
 const POLL_MS = 5;
 
 /** Switches the fence off, in the processes that see it: a test hook, see the package's own documents. */
@@ -24,13 +24,27 @@ const UNFENCED_VARIABLE = "AGENTMATIC_UNSAFE_NO_FENCE";
 const STORE_VARIABLE = "AGENTMATIC_STORE";
 
 export interface ClusterSettings {
+  /** The URL that the workers are given; `saver` is the launcher's own way to the same store. */
   readonly store: string;
+  readonly saver: Saver;
   readonly workers: number;
   readonly unfenced: boolean;
   /** For the workers' logs. */
   readonly folder: string;
   /** What the workers need to know, beyond this process's own environment. */
   readonly env: Readonly<Record<string, string>>;
+}
+
+/** Opens the store and makes its tables. @throws AgentmaticError, `InvalidArgument` where the URL is wrong. */
+export async function openSaver(url: string, unfenced: boolean): Promise<Saver> {
+  const saver = await openStore(url, { logger: ports.logger, field: "--store", unsafeWithoutFence: unfenced });
+  try {
+    await saver.setup();
+    return saver;
+  } catch (error) {
+    await saver.close();
+    throw error;
+  }
 }
 
 /** The cluster of one job: its store, its worker processes, and the coordinator that this process is. */
@@ -40,6 +54,7 @@ export class Cluster implements FaultTarget {
   readonly coordinator: Coordinator;
   readonly fleet: Fleet;
   readonly #config: ClusterConfig;
+  readonly #removed: Set<string> = new Set();
 
   private constructor(saver: Saver, fleet: Fleet, config: ClusterConfig) {
     this.saver = saver;
@@ -49,13 +64,10 @@ export class Cluster implements FaultTarget {
     this.coordinator = config.coordinator(saver);
   }
 
-  /** Makes the store's tables, starts the workers and connects to them. Leaves no process behind where that fails. */
+  /** Starts the workers and connects to them. Leaves no process behind where that fails. */
   static async start(settings: ClusterSettings): Promise<Cluster> {
-    const { store, unfenced } = settings;
-    const saver = await openStore(store, { logger: ports.logger, field: "--store", unsafeWithoutFence: unfenced });
     const fleet = fleetOf(settings);
     try {
-      await saver.setup();
       const workers = await Promise.all(Array.from({ length: settings.workers }, () => fleet.start()));
       const config = new ClusterConfig({
         topology: "coordinator-worker",
@@ -64,13 +76,12 @@ export class Cluster implements FaultTarget {
         loadBalancing: "least-loaded",
         silentMs: SILENT_MS,
       });
-      const cluster = new Cluster(saver, fleet, config);
+      const cluster = new Cluster(settings.saver, fleet, config);
       await cluster.coordinator.connect();
       for (const worker of workers) await cluster.#joined(worker);
       return cluster;
     } catch (error) {
       fleet.killAll();
-      await saver.close();
       throw error;
     }
   }
@@ -78,7 +89,7 @@ export class Cluster implements FaultTarget {
   /** Calls `listener` when the coordinator has found out that a worker is gone or silent. */
   onDown(listener: (name: string, reason: "lost" | "silent") => void): void {
     this.coordinator.observe((event) => {
-      if (event.type !== "worker-down") return;
+      if (event.type !== "worker-down" || this.#removed.has(event.address)) return;
       const worker = this.fleet.all().find(({ id }) => id === event.workerId);
       if (worker) listener(worker.name, event.reason);
     });
@@ -128,9 +139,12 @@ export class Cluster implements FaultTarget {
   /** The coordinator must find out by itself that the old one is gone: it is told of the new one only. */
   async replace(killed: WorkerProcess): Promise<void> {
     const worker = await this.fleet.start();
+    this.#removed.delete(worker.address);
     this.coordinator.addWorker(worker.address);
     await this.#joined(worker);
-    if (killed.address !== worker.address) await this.coordinator.removeWorker(killed.address);
+    if (killed.address === worker.address) return;
+    this.#removed.add(killed.address);
+    await this.coordinator.removeWorker(killed.address);
   }
 
   /** Lets the workers end what they do, so that whatever a thawed one still writes is in the store afterwards. */

@@ -18,7 +18,9 @@ const LOOK_MS = 100;
 const FREEZE_TRIES = 3;
 /** Runs that must have ended since the last fault, so that the next one meets workers in the midst of their work. */
 const WARM_RUNS = 20;
-/** How long to wait for that. */
+/** Then up to this long again: whoever strikes just when a run has ended finds workers between two runs. */
+const JITTER_MS = 200;
+/** How long to wait for a victim. */
 const VICTIM_MS = 10_000;
 const VICTIM_POLL_MS = 2;
 
@@ -55,6 +57,7 @@ export interface FaultOptions {
   readonly leadRuns: number;
   readonly freezeMs?: number;
   readonly warmRuns?: number;
+  readonly jitterMs?: number;
 }
 
 /** Does what was planned, one thing after the other, and keeps the list of what was really done and when. */
@@ -132,7 +135,7 @@ export class Saboteur {
 
   /** One that holds runs: a fault that hits nothing shows nothing. */
   async #victim(kind: Fault["kind"]): Promise<WorkerProcess | undefined> {
-    const { target, random, note } = this.#options;
+    const { target, random, note, jitterMs = JITTER_MS } = this.#options;
     if (target.up().length < 2) {
       note(`no ${kind}: fewer than two workers are up`);
       return undefined;
@@ -140,8 +143,13 @@ export class Saboteur {
     this.#armed = true;
     this.#wake();
     const warm = this.#finished + this.#warmRuns;
-    for (const deadline = monotonicMs() + VICTIM_MS; monotonicMs() < deadline; await sleep(VICTIM_POLL_MS)) {
-      const candidates = this.#finished < warm ? [] : target.busy();
+    const deadline = monotonicMs() + VICTIM_MS;
+    let strikeMs = Number.POSITIVE_INFINITY;
+    for (; monotonicMs() < deadline; await sleep(VICTIM_POLL_MS)) {
+      if (strikeMs === Number.POSITIVE_INFINITY && this.#finished >= warm) {
+        strikeMs = monotonicMs() + random() * jitterMs;
+      }
+      const candidates = monotonicMs() >= strikeMs ? target.busy() : [];
       const victim = candidates[Math.floor(random() * candidates.length)];
       if (victim !== undefined) return victim;
       if (this.#ended.signal.aborted) return undefined;

@@ -41,10 +41,18 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #members: Map<string, Member> = new Map();
   readonly #starting: Set<ChildProcess> = new Set();
+  readonly #unasked: PromiseWithResolvers<never> = Promise.withResolvers();
   #count = 0;
+  #closing = false;
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    this.#unasked.promise.catch(() => undefined);
+  }
+
+  /** Rejects, with the end of its log, when a worker has ended that nobody told to. */
+  get unasked(): Promise<never> {
+    return this.#unasked.promise;
   }
 
   /** Starts one worker and resolves once it says where it listens. @throws Error with the end of its log. */
@@ -63,13 +71,13 @@ export class Fleet {
       const member: Member = { worker, child, exited, state: "up" };
       this.#members.set(name, member);
       void exited.then(() => {
+        if (member.state !== "dead" && !this.#closing) this.#unasked.reject(ended(member, logFile));
         member.state = "dead";
       });
       return worker;
     } catch (error) {
       child.kill("SIGKILL");
-      const tail = readFileSync(logFile, "utf8").slice(-LOG_TAIL).trim();
-      throw new Error(`worker ${name} ${(error as Error).message}${tail === "" ? "" : `:\n${tail}`}`);
+      throw new Error(`worker ${name} ${(error as Error).message}${tailOf(logFile)}`);
     } finally {
       this.#starting.delete(child);
     }
@@ -113,12 +121,14 @@ export class Fleet {
 
   /** Asks all to stop, and kills those that do not within a bound. */
   async close(): Promise<void> {
+    this.#closing = true;
     for (const child of this.#starting) child.kill("SIGKILL");
     await Promise.all([...this.#members.values()].map((member) => stop(member)));
   }
 
   /** Ends every process at once; for a launcher that is itself told to end. */
   killAll(): void {
+    this.#closing = true;
     for (const child of this.#starting) child.kill("SIGKILL");
     for (const { child } of this.#members.values()) if (child.exitCode === null) child.kill("SIGKILL");
   }
@@ -148,6 +158,15 @@ export class Fleet {
       clearTimeout(timer);
     }
   }
+}
+
+function ended({ worker, child }: Member, logFile: string): Error {
+  return new Error(`worker ${worker.name} ended by itself (${child.signalCode ?? child.exitCode})${tailOf(logFile)}`);
+}
+
+function tailOf(logFile: string): string {
+  const tail = readFileSync(logFile, "utf8").slice(-LOG_TAIL).trim();
+  return tail === "" ? "" : `:\n${tail}`;
 }
 
 async function stop(member: Member): Promise<void> {

@@ -1,5 +1,5 @@
 // Triage of real e-mails on a cluster whose workers are killed and frozen on the way: the command. See README.md.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AgentmaticError } from "agentmatic";
@@ -32,10 +32,9 @@ async function main(args: readonly string[]): Promise<number> {
     return fine ? 0 : 1;
   } catch (error) {
     console.error((error as Error).message);
-    const wrong = AgentmaticError.is(error, "InvalidArgument");
-    if (wrong) rmSync(folder, { recursive: true, force: true });
-    else console.error(`the workers' logs are in ${folder}`);
-    return wrong ? 2 : 1;
+    if (readdirSync(folder).some((name) => name.endsWith(".log"))) console.error(`the workers' logs are in ${folder}`);
+    else rmSync(folder, { recursive: true, force: true });
+    return AgentmaticError.is(error, "InvalidArgument") ? 2 : 1;
   }
 }
 

@@ -32,7 +32,7 @@ export function summary({ report, tickets, kills, freezes, unfenced, seconds }: 
     "the witness, outside of engine and store, saw",
     `  ${report.committedTwice} supersteps committed twice`,
     `  ${report.finishedTasksRerun} finished tasks run again`,
-    `  ${report.vanished} committed writes vanish`,
+    `  ${report.vanished} committed writes vanished`,
     `  ${report.repeatedInFlight} tasks begun again that were in flight at a fault, ${report.staleStarts} stale starts (both allowed)`,
     `the tool was called ${tickets.calls} times for ${tickets.keys} tickets and had ${tickets.effects} effects`,
     `the classifier was right about ${percent}`,

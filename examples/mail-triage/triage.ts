@@ -2,8 +2,9 @@ import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { Saver } from "agentmatic";
 import { saveModel } from "./classifier.ts";
-import { Cluster, SLOTS } from "./cluster.ts";
+import { Cluster, openSaver, SLOTS } from "./cluster.ts";
 import { type Corpus, isTraining, openCorpus, pick } from "./corpus.ts";
 import { planFaults, Saboteur } from "./faults.ts";
 import { MODEL_VARIABLE, TICKETS_VARIABLE } from "./graph.ts";
@@ -24,6 +25,8 @@ const FAILURES_SHOWN = 5;
 /** One job: its mails, its files, and what came of its runs. */
 interface Job {
   readonly options: Options;
+  readonly folder: string;
+  readonly store: string;
   readonly corpus: Corpus;
   readonly mails: readonly number[];
   readonly ids: Ids;
@@ -34,59 +37,84 @@ interface Job {
   readonly ended: Map<string, Outcome>;
 }
 
-/** Runs the whole job in a folder of its own. @throws Error where the cluster does not start or cannot be made whole. */
+/** Runs the whole job in a folder of its own. @throws Error where the cluster does not start or cannot be kept whole. */
 export async function triageMails(options: Options, folder: string): Promise<SummaryFacts> {
   const job = prepare(options, folder);
-  const { corpus, mails } = job;
+  const { corpus, mails, store } = job;
   console.log(
     `${corpus.size} mails in the corpus; ${mails.length} of them are triaged, one run each (seed ${options.seed})`,
   );
-  const [cluster] = await Promise.all([startCluster(job, folder), train(job)]);
+  const saver = await openSaver(store, options.unfenced);
   try {
-    // One worker's slots stay free, as whoever plans for the loss of a worker would have it.
-    const inFlight = Math.max(1, options.workers - 1) * SLOTS;
-    const saboteur = new Saboteur({
-      plan: planFaults(mails.length, options.kills, options.freezes),
-      target: cluster,
-      random: seeded(options.seed),
-      note: (text) => progress.note(text),
-      leadRuns: 2 * inFlight,
-    });
-    cluster.onDown((name, reason) => progress.note(`the coordinator finds ${name} ${reason}`));
-    const began = performance.now();
-    let finished = 0;
-    const progress = new Progress(process.stdout, () => ({
-      finished,
-      total: mails.length,
-      seconds: (performance.now() - began) / 1000,
-      workers: cluster.loads(),
-    }));
-    const result = await runJob({
-      mails,
-      inFlight,
-      room: (started) => saboteur.room(started),
-      start: (index) => startRun(job, cluster, index),
-      onEnd: (ended) => {
-        finished = ended;
-        saboteur.advance(ended);
-      },
-    });
-    progress.close();
-    tellFailures(result);
-    await saboteur.finish();
-    await cluster.stop();
-    return await judge(job, cluster, result, saboteur.done);
+    const training = train(job);
+    training.catch(() => undefined);
+    const cluster = await startCluster(job, saver);
+    try {
+      await training;
+      const { result, faults } = await runThrough(job, cluster);
+      // Whatever a thawed worker still writes must be in the store before it is read.
+      await cluster.stop();
+      return await judge(job, cluster, result, faults);
+    } finally {
+      await cluster.stop();
+    }
   } finally {
-    await cluster.stop();
-    await cluster.saver.close();
+    await saver.close();
+  }
+}
+
+/** All runs, with the faults on the way and the progress on the screen. */
+async function runThrough(
+  job: Job,
+  cluster: Cluster,
+): Promise<{ readonly result: JobResult; readonly faults: readonly Fault[] }> {
+  const { options, mails } = job;
+  // One worker's slots stay free, as whoever plans for the loss of a worker would have it.
+  const inFlight = Math.max(1, options.workers - 1) * SLOTS;
+  const began = performance.now();
+  let finished = 0;
+  const progress = new Progress(process.stdout, () => ({
+    finished,
+    total: mails.length,
+    seconds: (performance.now() - began) / 1000,
+    workers: cluster.loads(),
+  }));
+  cluster.onDown((name, reason) => progress.note(`the coordinator finds ${name} ${reason}`));
+  const saboteur = new Saboteur({
+    plan: planFaults(mails.length, options.kills, options.freezes),
+    target: cluster,
+    random: seeded(options.seed),
+    note: (text) => progress.note(text),
+    leadRuns: 2 * inFlight,
+  });
+  const running = runJob({
+    mails,
+    inFlight,
+    room: (started) => saboteur.room(started),
+    start: (index) => startRun(job, cluster, index),
+    onEnd: (ended) => {
+      finished = ended;
+      saboteur.advance(ended);
+    },
+  });
+  try {
+    const result = await Promise.race([running, cluster.fleet.unasked]);
+    tellFailures(result, (text) => progress.note(text));
+    return { result, faults: saboteur.done };
+  } finally {
+    progress.close();
+    await saboteur.finish();
   }
 }
 
 function prepare(options: Options, folder: string): Job {
   const corpus = openCorpus();
+  const file = pathToFileURL(join(folder, "store.db"));
   const count = options.mails === "all" ? corpus.size : options.mails;
   return {
     options,
+    folder,
+    store: options.store ?? `sqlite://${file.pathname}`,
     corpus,
     mails: pick(corpus.size, count, seeded(options.seed)),
     ids: new Ids(randomBytes(4).toString("hex")),
@@ -97,17 +125,17 @@ function prepare(options: Options, folder: string): Job {
   };
 }
 
-async function startCluster({ options, model, witness, tickets }: Job, folder: string): Promise<Cluster> {
+async function startCluster(job: Job, saver: Saver): Promise<Cluster> {
+  const { options, store, folder, model, witness, tickets } = job;
   const { workers, unfenced, llm } = options;
-  const store = options.store ?? `sqlite://${pathToFileURL(join(folder, "store.db")).pathname}`;
   const env = {
     [MODEL_VARIABLE]: model,
     [WITNESS_VARIABLE]: witness,
     [TICKETS_VARIABLE]: tickets,
     ...(llm === null ? {} : { [LLM_VARIABLE]: llm }),
   };
-  const cluster = await Cluster.start({ store, workers, unfenced, folder, env });
-  console.log(`${workers} workers are up, over ${cluster.saver.kind}${unfenced ? " with the fence switched OFF" : ""}`);
+  const cluster = await Cluster.start({ store, saver, workers, unfenced, folder, env });
+  console.log(`${workers} workers are up, over ${saver.kind}${unfenced ? " with the fence switched OFF" : ""}`);
   return cluster;
 }
 
@@ -131,9 +159,9 @@ async function startRun({ corpus, ids, ended }: Job, cluster: Cluster, index: nu
   return { end: settle() };
 }
 
-function tellFailures({ failures }: JobResult): void {
-  for (const [index, error] of [...failures].slice(0, FAILURES_SHOWN)) console.log(`mail ${index}: ${error.message}`);
-  if (failures.size > FAILURES_SHOWN) console.log(`and ${failures.size - FAILURES_SHOWN} more that did not succeed`);
+function tellFailures({ failures }: JobResult, note: (text: string) => void): void {
+  for (const [index, error] of [...failures].slice(0, FAILURES_SHOWN)) note(`mail ${index}: ${error.message}`);
+  if (failures.size > FAILURES_SHOWN) note(`and ${failures.size - FAILURES_SHOWN} more that did not succeed`);
 }
 
 /** Joins what the witness wrote with what the store holds. */

@@ -148,7 +148,9 @@ export class Dispatcher {
       for (const event of frame.events) {
         const follower = this.#tracked.get(event.runId);
         // What a worker says of a run that was handed off is void.
-        if (follower?.link === link) follower.event(event);
+        if (follower?.link !== link) continue;
+        if (follower.behind) void this.#catchUp(follower);
+        follower.event(event);
       }
       return;
     }
@@ -232,6 +234,8 @@ export class Dispatcher {
     tracked.span = span;
     tracked.phase = "placed";
     tracked.link = link;
+    // An earlier attempt may have committed what nobody here was told of.
+    tracked.behind = state.claimSeq !== null;
     return true;
   }
 
@@ -242,22 +246,22 @@ export class Dispatcher {
     if (!link.attach(tracked.runId, attempt, tracked.kinds)) void this.reconsider(tracked, "lost");
   }
 
-  async #reattach(tracked: Tracked, link: WorkerLink): Promise<void> {
+  #reattach(tracked: Tracked, link: WorkerLink): Promise<void> {
     this.#attach(tracked, link);
-    const { code } = await this.#replay(tracked).then(
-      () => ({ code: "" }),
-      (thrown: unknown) => AgentmaticError.from(thrown),
-    );
-    if (code !== "")
-      this.#options.ports.logger.log("warn", "missed events were not read", { runId: tracked.runId, code });
+    const caughtUp = this.#catchUp(tracked);
+    // Commits between that look and the worker's hearing of the new follower are found at the next event, or at the end.
+    tracked.behind = true;
+    return caughtUp;
   }
 
   async #finished(tracked: Tracked, link: WorkerLink, end: RunEnd): Promise<void> {
     if (this.#ownMemory(link)) await this.#mirror.finish(tracked.record, end);
+    else if (tracked.behind || tracked.holding) await this.#catchUp(tracked);
     this.#complete(tracked, end);
   }
 
   #complete(tracked: Tracked, end: RunEnd): void {
+    if (tracked.phase === "ended") return;
     this.#tracked.delete(tracked.runId);
     tracked.finish(end);
     this.#options.metrics.add(metricNames.runs, 1, { status: end.status });
@@ -335,12 +339,28 @@ export class Dispatcher {
     await this.#handOff(tracked, record, reason);
   }
 
-  /** Gives readers what they missed: events are lost with a link or a worker, commits are not. */
-  async #replay(tracked: Tracked): Promise<void> {
-    const { kinds, runId, record } = tracked;
-    if (kinds.length === 0 || record.state.claimSeq === null) return;
-    const run = { runId, threadId: record.spec.threadId, attempt: record.state.attempt };
-    tracked.replay(await missedEvents(this.#options.saver, run, kinds, tracked.passedSeq));
+  /** Gives readers what they missed, before anything newer: events are lost with a link or a worker, commits are not. */
+  async #catchUp(tracked: Tracked): Promise<void> {
+    tracked.behind = false;
+    const { replayable, runId, record } = tracked;
+    if (replayable.length === 0) return;
+    tracked.hold();
+    try {
+      const { threadId } = record.spec;
+      const { attempt } = record.state;
+      const missed = await missedEvents(
+        this.#options.saver,
+        { runId, threadId, attempt },
+        replayable,
+        tracked.passedSeq,
+      );
+      tracked.replay(missed);
+    } catch (thrown) {
+      const { code } = AgentmaticError.from(thrown);
+      this.#options.ports.logger.log("warn", "missed events were not read", { runId, code });
+      const text = `run ${runId} goes on; events of it were missed and could not be read again`;
+      tracked.breakOff(new AgentmaticError("Unavailable", text, { cause: thrown }));
+    }
   }
 
   /** Somebody else is at it: looked at again at the next sweep. */
@@ -373,7 +393,9 @@ export class Dispatcher {
   async ended(tracked: Tracked, record: RunRecord): Promise<void> {
     const { runId, threadId } = record.spec;
     this.#queue.remove(tracked);
-    this.#complete(tracked, await storedEnd(this.#options.saver, runId, threadId, record.state));
+    const end = await storedEnd(this.#options.saver, runId, threadId, record.state);
+    await this.#catchUp(tracked);
+    this.#complete(tracked, end);
   }
 
   #fail(tracked: Tracked, error: AgentmaticError): void {

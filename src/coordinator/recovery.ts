@@ -8,6 +8,7 @@ import type { Saver } from "../checkpoint/saver.ts";
 import { AgentmaticError } from "../errors.ts";
 import type { Ports } from "../ports.ts";
 import type { RunRecord } from "../run/record.ts";
+import type { RunQuery } from "../run/store.ts";
 import type { Tracked } from "./tracked.ts";
 import { StillWatch } from "./watch.ts";
 
@@ -26,6 +27,8 @@ export interface RecoveryOptions {
 
 /** Sweeps within one take-over limit. */
 const sweepsPerLimit = 6;
+/** Every so many sweeps this coordinator's own records are looked at as well. */
+const ownSweepEvery = 4;
 /** Records read in one page of a sweep, and pages in one sweep. */
 const pageMax = 500;
 const pagesMax = 20;
@@ -34,16 +37,20 @@ export class Recovery {
   readonly #options: RecoveryOptions;
   readonly #members: StillWatch;
   readonly #leases: StillWatch;
+  /** Own records that nobody here follows: their admission was cut short by a lost answer. */
+  readonly #own: StillWatch;
   #dead: ReadonlySet<string> = new Set();
   #known: ReadonlySet<string> = new Set();
   #cancel: (() => void) | undefined;
   #running: Promise<void> | undefined;
+  #sweeps = 0;
   #closed = false;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
     this.#members = new StillWatch(options.ports.clock, options.takeoverMs);
     this.#leases = new StillWatch(options.ports.clock, options.takeoverMs);
+    this.#own = new StillWatch(options.ports.clock, options.takeoverMs * 2);
   }
 
   start(): void {
@@ -80,10 +87,11 @@ export class Recovery {
       await this.#watchMembers();
       this.#leases.round();
       const seen = new Set<string>();
-      await this.#eachForeignRun((record) => {
+      await this.#eachRun({ notCoordinator: coordinatorId }, (record) => {
         seen.add(record.spec.runId);
         if (this.#mayTake(record)) this.#options.take(record);
       });
+      if (this.#sweeps++ % ownSweepEvery === 0) await this.#sweepOwn();
       for (const tracked of this.#options.waiting()) {
         seen.add(tracked.runId);
         this.#options.look(tracked);
@@ -92,6 +100,17 @@ export class Recovery {
     } catch (thrown) {
       ports.logger.log("warn", "the sweep for lost runs failed", { code: AgentmaticError.from(thrown).code });
     }
+  }
+
+  /** P12: a run that was stored while its answer was lost is accepted, whatever its caller heard. */
+  async #sweepOwn(): Promise<void> {
+    this.#own.round();
+    const seen = new Set<string>();
+    await this.#eachRun({ coordinator: this.#options.coordinatorId }, (record) => {
+      seen.add(record.spec.runId);
+      if (this.#own.still(record.spec.runId, leaseMark(record.state))) this.#options.take(record);
+    });
+    this.#own.keep(seen);
   }
 
   async #watchMembers(): Promise<void> {
@@ -107,13 +126,16 @@ export class Recovery {
     this.#dead = dead;
   }
 
-  async #eachForeignRun(visit: (record: RunRecord) => void): Promise<void> {
-    const { saver, coordinatorId, isTracked } = this.#options;
+  async #eachRun(
+    whose: Pick<RunQuery, "coordinator" | "notCoordinator">,
+    visit: (record: RunRecord) => void,
+  ): Promise<void> {
+    const { saver, isTracked } = this.#options;
     let after: string | undefined;
     for (let page = 0; page < pagesMax; page++) {
       const records = await saver.listRuns({
         statuses: ["queued", "running"],
-        notCoordinator: coordinatorId,
+        ...whose,
         limit: pageMax,
         ...(after === undefined ? {} : { after }),
       });

@@ -32,13 +32,16 @@ export class Tracked {
   refusals = 0;
   /** Not to be placed before this monotonic time. */
   notBeforeMs = 0;
+  /** True where commits may have been made of which this process was not told: its feed was broken off or is a new one. */
+  behind = false;
   readonly avoid: Set<string> = new Set();
   readonly end: Promise<RunEnd>;
   readonly #resolve: (end: RunEnd) => void;
   readonly #reject: (error: unknown) => void;
   readonly #readers: Set<Reader> = new Set();
   #epoch = 0;
-  #held: RunEvent[] | undefined;
+  #held: RunEvent[] = [];
+  #holds = 0;
   /** By kind, the newest commit whose event was passed on: a repeated one is not. */
   readonly #passed: Map<EventKind, number> = new Map();
 
@@ -74,27 +77,44 @@ export class Tracked {
   event(event: RunEvent): void {
     if (event.epoch < this.#epoch) return;
     this.#epoch = event.epoch;
-    if (this.#held && this.#held.length < eventBufferMax) this.#held.push(event);
-    else this.#pass(event);
+    if (this.#holds === 0) this.#pass(event);
+    else if (this.#held.push(event) > eventBufferMax) this.breakOff(tooFarBehind(this.runId));
   }
 
-  /** Keeps new events back until `replay` has given the ones before them. */
+  /** True while events are kept back. */
+  get holding(): boolean {
+    return this.#holds > 0;
+  }
+
+  /** Keeps new events back until `replay` has given the ones before them; each call needs one of it. */
   hold(): void {
-    this.#held ??= [];
+    this.#holds++;
   }
 
-  /** The newest commit of which every kind that readers want was passed on. */
+  /** Kinds that readers want and that can be made again from the store. */
+  get replayable(): readonly EventKind[] {
+    return this.kinds.filter((kind) => kind === "values" || kind === "checkpoints");
+  }
+
+  /** The newest commit of which every replayable kind was passed on. */
   get passedSeq(): number {
-    const wanted = this.kinds.filter((kind) => kind === "values" || kind === "checkpoints");
-    return Math.min(...wanted.map((kind) => this.#passed.get(kind) ?? 0));
+    return Math.min(...this.replayable.map((kind) => this.#passed.get(kind) ?? 0));
   }
 
   /** Committed events that were made again from the store, in order. */
   replay(events: readonly RunEvent[]): void {
-    for (const event of events) if (event.seq > (this.#passed.get(event.kind) ?? 0)) this.#pass(event);
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    for (const event of held) this.#pass(event);
+    for (const event of events) {
+      // A commit stands whatever came after it: under an older epoch a follower would take it for void.
+      if (event.seq > (this.#passed.get(event.kind) ?? 0))
+        this.#pass({ ...event, epoch: Math.max(event.epoch, this.#epoch) });
+    }
+    this.#holds = Math.max(0, this.#holds - 1);
+    if (this.#holds === 0) this.#release();
+  }
+
+  #release(): void {
+    this.#holds = 0;
+    for (const event of this.#held.splice(0)) this.#pass(event);
   }
 
   #pass(event: RunEvent): void {
@@ -107,8 +127,7 @@ export class Tracked {
     for (const reader of this.#readers) {
       if (!reader.kinds.has(event.kind) && event.kind !== "retract") continue;
       if (reader.channel.push(event)) continue;
-      const text = `run ${this.runId}: the reader of its events is more than ${eventBufferMax} behind`;
-      reader.channel.close(new AgentmaticError("ResourceExhausted", text));
+      reader.channel.close(tooFarBehind(this.runId));
       this.#readers.delete(reader);
     }
   }
@@ -120,8 +139,14 @@ export class Tracked {
     this.event({ runId: this.runId, kind: "retract", epoch: this.#epoch, attempt, ...place, data });
   }
 
+  /** Ends the readers' events: what is missing cannot be given to them. */
+  breakOff(error: AgentmaticError): void {
+    this.#held = [];
+    this.#close(error);
+  }
+
   finish(end: RunEnd): void {
-    this.replay([]);
+    this.#release();
     this.phase = "ended";
     this.#resolve(end);
     this.#close();
@@ -138,4 +163,9 @@ export class Tracked {
     for (const { channel } of this.#readers) channel.close(error);
     this.#readers.clear();
   }
+}
+
+function tooFarBehind(runId: string): AgentmaticError {
+  const text = `run ${runId}: the reader of its events is more than ${eventBufferMax} behind`;
+  return new AgentmaticError("ResourceExhausted", text);
 }

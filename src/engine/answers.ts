@@ -1,6 +1,8 @@
 /** What a caller answers, and the writes that give it to the tasks that wait. */
 import { encodeValue } from "../checkpoint/codec.ts";
 import {
+  type OpenInterrupt,
+  openInterrupts,
   pendingInterrupts,
   readAnswers,
   readInterrupt,
@@ -39,7 +41,12 @@ export function answersOf(stored: StoredCheckpoint | undefined, taskId: string):
  * The writes that give the answers of run `runId` to the tasks that wait. Repeated by a second attempt of the same run
  * it gives nothing twice. Throws `InvalidArgument` for an id that is not open and for one answer to several questions.
  */
-export function resumeWrites(stored: StoredCheckpoint | undefined, answers: Answers, runId: string): TaskWrites[] {
+export function resumeWrites(
+  stored: StoredCheckpoint | undefined,
+  answers: Answers,
+  runId: string,
+  fork = false,
+): TaskWrites[] {
   if (answers.kind === "none") return [];
   if (!stored) throw new AgentmaticError("FailedPrecondition", "resume: the thread has no checkpoint to go on from");
   const given = new Set<string>();
@@ -48,9 +55,11 @@ export function resumeWrites(stored: StoredCheckpoint | undefined, answers: Answ
     for (const answer of readAnswers(write)) if (answer.runId === runId) given.add(answer.id);
   }
   const open = stored.writes.filter(({ kind }) => kind === "interrupt");
-  const byId = answers.kind === "one" ? onlyOne(stored, answers.value, given) : answers.values;
+  // A fork may answer otherwise what another run has answered before.
+  const pending = fork ? openInterrupts(stored.writes) : pendingInterrupts(stored);
+  const byId = answers.kind === "one" ? onlyOne(pending, answers.value, given) : answers.values;
   const writes: TaskWrites[] = [];
-  const ids = new Set(pendingInterrupts(stored).map(({ id }) => id));
+  const ids = new Set(pending.map(({ id }) => id));
   for (const id of Object.keys(byId)) {
     if (!ids.has(id) && !given.has(id)) throw invalid(`resume.${id}`, "no interrupt of this id is open on the thread");
   }
@@ -58,15 +67,15 @@ export function resumeWrites(stored: StoredCheckpoint | undefined, answers: Answ
     const { id } = readInterrupt(write);
     if (!Object.hasOwn(byId, id) || given.has(id)) continue;
     const before = stored.writes.find(({ kind, taskId }) => kind === "resume" && taskId === write.taskId);
-    const all: StoredAnswer[] = [...(before ? readAnswers(before) : []), { id, value: byId[id], runId }];
+    const others = (before ? readAnswers(before) : []).filter((answer) => answer.id !== id);
+    const all: StoredAnswer[] = [...others, { id, value: byId[id], runId }];
     writes.push({ ...write, kind: "resume", data: encodeValue(all, "resume") });
   }
   return writes;
 }
 
-function onlyOne(stored: StoredCheckpoint, value: unknown, given: ReadonlySet<string>): Record<string, unknown> {
+function onlyOne(open: readonly OpenInterrupt[], value: unknown, given: ReadonlySet<string>): Record<string, unknown> {
   if (given.size > 0) return {};
-  const open = pendingInterrupts(stored);
   if (open.length === 1) return { [open[0]!.id]: value };
   if (open.length === 0) throw new AgentmaticError("FailedPrecondition", "resume: no interrupt is open on the thread");
   const ids = open.map(({ id }) => id).join(", ");

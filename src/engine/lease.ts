@@ -28,6 +28,7 @@ interface Held {
   readonly lost: AbortController;
   readonly onCancel: () => void;
   sentMs: number;
+  confirming?: Promise<void> | undefined;
 }
 
 /** Renewals are sent three times within a lease. */
@@ -76,7 +77,15 @@ export class LeaseKeeper {
     return held.sentMs > this.#pausedMs && nowMs - held.sentMs < (this.#leaseMs * 2) / 3;
   }
 
-  async #confirm(held: Held): Promise<void> {
+  /** However many tasks ask at once, the store is asked once. */
+  #confirm(held: Held): Promise<void> {
+    held.confirming ??= this.#ask(held).finally(() => {
+      held.confirming = undefined;
+    });
+    return held.confirming;
+  }
+
+  async #ask(held: Held): Promise<void> {
     await this.#renew([held]);
     if (held.lost.signal.aborted) throw held.lost.signal.reason;
     if (!this.#fresh(held)) throw new AgentmaticError("Unavailable", "the store did not confirm the lease in time");

@@ -9,6 +9,7 @@ import type { EventKind, RunEvent } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type TraceContext } from "../run/record.ts";
 import { noSpans, type Span, type Spans } from "../telemetry/spans.ts";
+import { orAborted } from "./abort.ts";
 import { type Answers, answersFrom, resumeWrites } from "./answers.ts";
 import { commitDurably, putWritesDurably } from "./durable.ts";
 import type { HeldLease } from "./lease.ts";
@@ -56,11 +57,33 @@ export async function executeRun(options: RunOptions): Promise<RunEnd> {
   try {
     return await attempt.run();
   } catch (thrown) {
-    return attempt.stopped(AgentmaticError.from(thrown));
+    return attempt.stopped(thrown instanceof Outside ? thrown.error : AgentmaticError.from(thrown));
   } finally {
     attempt.dispose();
   }
 }
+
+/** An error that is not the run's: the store's, the lease's, or that the worker drains. What nodes throw is never one. */
+class Outside {
+  readonly error: AgentmaticError;
+
+  constructor(thrown: unknown) {
+    this.error = AgentmaticError.from(thrown);
+  }
+}
+
+async function outside<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (thrown) {
+    throw new Outside(thrown);
+  }
+}
+
+const nothing: Snapshot = { checkpointId: "", step: -1, values: {}, versions: {}, next: [], sends: [], joins: {} };
+
+/** Codes with which another attempt goes on from the last commit. */
+const passing = ["FencedOut", "Unavailable", "Conflict", "ResourceExhausted"] as const;
 
 class Attempt {
   readonly #options: RunOptions;
@@ -82,7 +105,7 @@ class Attempt {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    this.#snapshot = emptySnapshot(options.plan);
+    this.#snapshot = nothing;
     this.#spans = options.spans ?? noSpans;
     this.#span = this.#spans.start(
       "agentmatic.graph.run",
@@ -93,7 +116,9 @@ class Attempt {
     this.#seq = options.claim.head.seq;
     this.#onCancel = () => {
       const { reason } = options.cancel;
-      this.#abort.abort(AgentmaticError.is(reason) ? reason : new AgentmaticError("Cancelled", "the run was cancelled"));
+      this.#abort.abort(
+        AgentmaticError.is(reason) ? reason : new AgentmaticError("Cancelled", "the run was cancelled"),
+      );
     };
     this.#onLost = () => this.#abort.abort(options.lease.lost.reason);
     options.cancel.addEventListener("abort", this.#onCancel, { once: true });
@@ -127,13 +152,14 @@ class Attempt {
             `the run took ${this.#taken} supersteps, its limit, and is not at an end`,
           );
         }
-        if (this.#options.draining()) throw new AgentmaticError("Unavailable", "the worker is draining");
-        await this.#options.flow?.();
+        if (this.#options.draining()) throw new Outside(new AgentmaticError("Unavailable", "the worker is draining"));
+        const flow = this.#options.flow?.();
+        if (flow) await orAborted(this.#abort.signal, flow);
         const end = await this.#superstep(tasks);
         if (end) return end;
       }
     } catch (thrown) {
-      return await this.#failed(AgentmaticError.from(thrown));
+      return await this.#failed(thrown);
     }
   }
 
@@ -146,9 +172,10 @@ class Attempt {
   async #begin(): Promise<RunEnd | undefined> {
     const { claim, plan, saver } = this.#options;
     const { spec, state } = claim.record;
+    this.#snapshot = emptySnapshot(plan);
     const continuing = claim.head.runId === spec.runId;
     const from = continuing ? claim.head.checkpointId : (state.base ?? null);
-    const stored = from === null ? undefined : await saver.get(spec.threadId, "", from);
+    const stored = from === null ? undefined : await outside(saver.get(spec.threadId, "", from));
     if (from !== null && !stored)
       throw new AgentmaticError("NotFound", `thread ${spec.threadId}: checkpoint ${from} is not there`);
     if (stored) this.#snapshot = fromCheckpoint(plan, stored.checkpoint);
@@ -166,7 +193,7 @@ class Attempt {
     const { plan, claim } = this.#options;
     const updates = inputUpdates(plan, decodeValue(claim.record.spec.input));
     const context = this.#superstepOf([]).context("__start__", `${claim.record.spec.runId}|input`);
-    const entry: TaskResult = await runEntry(plan, this.#snapshot, updates, context);
+    const entry: TaskResult = await orAborted(this.#abort.signal, runEntry(plan, this.#snapshot, updates, context));
     const applied = applyInput(plan, this.#snapshot, updates, entry, this.#to());
     this.#pending = undefined;
     return await this.#commit(applied, "input", []);
@@ -175,11 +202,13 @@ class Attempt {
   async #answer(stored: StoredCheckpoint | undefined): Promise<undefined> {
     const { claim } = this.#options;
     const answers: Answers = answersFrom(decodeValue(claim.record.spec.input));
-    const writes = resumeWrites(stored, answers, claim.record.spec.runId);
+    const { runId, fromCheckpointId } = claim.record.spec;
+    const writes = resumeWrites(stored, answers, runId, fromCheckpointId !== undefined);
     if (writes.length > 0) {
       await this.#putWrites(writes);
       // Read back as a successor would, so that both see the same answers.
-      this.#pending = await this.#options.saver.get(claim.record.spec.threadId, "", stored!.checkpoint.checkpointId);
+      const { threadId } = claim.record.spec;
+      this.#pending = await outside(this.#options.saver.get(threadId, "", stored!.checkpoint.checkpointId));
     }
     return undefined;
   }
@@ -204,7 +233,10 @@ class Attempt {
       snapshot: this.#snapshot,
       pending: this.#pending,
       abort: this.#abort.signal,
-      check: () => this.#options.lease.check(),
+      check: () => {
+        const check = this.#options.lease.check();
+        return check && outside(check);
+      },
       save: (writes) => this.#putWrites(writes),
       event: (kind, fields) => this.#emit(kind, fields),
       ...(this.#trace ? { trace: this.#trace } : {}),
@@ -267,13 +299,16 @@ class Attempt {
     return this.#end(status, error);
   }
 
-  async #failed(error: AgentmaticError): Promise<RunEnd> {
-    const reason: unknown = this.#abort.signal.aborted ? this.#abort.signal.reason : error;
-    const cause = AgentmaticError.from(reason);
-    // Not this run's fault and not its end: another attempt goes on from the last commit. (What nodes throw is wrapped.)
-    if (AgentmaticError.is(cause, "FencedOut", "Unavailable", "Conflict", "ResourceExhausted"))
-      return this.stopped(cause);
-    return await this.#finish(AgentmaticError.is(cause, "Cancelled") ? "cancelled" : "failed", cause, this.#leftover);
+  async #failed(thrown: unknown): Promise<RunEnd> {
+    const { lease } = this.#options;
+    if (lease.lost.aborted) return this.stopped(AgentmaticError.from(lease.lost.reason));
+    const own = this.#abort.signal.aborted ? this.#abort.signal.reason : thrown;
+    if (own instanceof Outside) {
+      if (AgentmaticError.is(own.error, ...passing)) return this.stopped(own.error);
+      return await this.#finish("failed", own.error, this.#leftover);
+    }
+    const error = AgentmaticError.from(own);
+    return await this.#finish(AgentmaticError.is(error, "Cancelled") ? "cancelled" : "failed", error, this.#leftover);
   }
 
   async #write(parts: Pick<Commit, "checkpoint" | "writes" | "finish">): Promise<void> {
@@ -297,7 +332,7 @@ class Attempt {
       await commitDurably(saver, commit, ports, this.#options.lease.lost);
     } catch (thrown) {
       span.fail(AgentmaticError.from(thrown));
-      throw thrown;
+      throw new Outside(thrown);
     } finally {
       span.end();
     }
@@ -307,7 +342,7 @@ class Attempt {
 
   #putWrites(writes: readonly TaskWrites[]): Promise<void> {
     const { saver, claim, ports, lease } = this.#options;
-    return putWritesDurably(saver, { fence: claim.fence, writes }, ports, lease.lost);
+    return outside(putWritesDurably(saver, { fence: claim.fence, writes }, ports, lease.lost));
   }
 
   #to(): { runId: string; seq: number } {
@@ -332,7 +367,7 @@ class Attempt {
     const { claim, emit } = this.#options;
     const { runId } = claim.record.spec;
     const { node = "", taskId = "" } = fields;
-    const data = encodeValue(fields.data, kind);
+    const data = eventBytes(kind, fields.data);
     emit({
       runId,
       kind,
@@ -359,6 +394,15 @@ class Attempt {
       ...(isTerminal(status) ? { values: encodeValue(this.#snapshot.values) } : {}),
       ...(this.#interrupts.length > 0 ? { interrupts: encodeValue(this.#interrupts) } : {}),
     };
+  }
+}
+
+/** A value that cannot be sent fails nobody's run: a follower gets the reason in its place. */
+function eventBytes(kind: EventKind, data: unknown): Uint8Array {
+  try {
+    return encodeValue(data, kind);
+  } catch (thrown) {
+    return encodeValue({ error: errorValue(AgentmaticError.from(thrown)) });
   }
 }
 

@@ -29,8 +29,18 @@ export interface Snapshot {
 
 export function emptySnapshot(plan: Plan): Snapshot {
   const values: Record<string, unknown> = {};
-  for (const [name, channel] of plan.channels) if (channel.initial) values[name] = channel.initial();
+  for (const [name, channel] of plan.channels)
+    if (channel.initial) values[name] = initialOf(plan, name, channel.initial);
   return { checkpointId: "", step: -1, values, versions: {}, next: [], sends: [], joins: {} };
+}
+
+function initialOf(plan: Plan, name: string, initial: () => unknown): unknown {
+  try {
+    return initial();
+  } catch (thrown) {
+    const message = `graph "${plan.name}": the default of channel "${name}" threw: ${AgentmaticError.from(thrown).message}`;
+    throw new AgentmaticError("InvalidGraph", message, { cause: thrown, details: { channel: name } });
+  }
 }
 
 /** A function of run and step alone, so that a second owner writes the same id (P10). */

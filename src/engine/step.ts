@@ -148,12 +148,21 @@ class StateWriter {
     this.versions = { ...from.versions };
   }
 
+  #reduce(name: string, reduce: (current: unknown, update: unknown) => unknown, value: unknown): unknown {
+    try {
+      return reduce(this.values[name], value);
+    } catch (thrown) {
+      const message = `graph "${this.#plan.name}": the reducer of channel "${name}" threw: ${AgentmaticError.from(thrown).message}`;
+      throw new AgentmaticError("NodeFailed", message, { cause: thrown, details: { channel: name } });
+    }
+  }
+
   write(node: string, name: string, value: unknown): void {
     const channel = this.#plan.channels.get(name);
     if (!channel) throw unknownChannel(this.#plan, node, name);
     if (channel.reduce) {
       const empty = !Object.hasOwn(this.values, name);
-      this.values[name] = empty ? value : channel.reduce(this.values[name], value);
+      this.values[name] = empty ? value : this.#reduce(name, channel.reduce, value);
     } else {
       const other = this.#writers.get(name);
       if (other !== undefined) throw twoWriters(this.#plan, name, other, node);

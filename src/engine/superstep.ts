@@ -7,6 +7,7 @@ import type { Plan } from "../graph/plan.ts";
 import type { EventKind } from "../run/events.ts";
 import type { TraceContext } from "../run/record.ts";
 import { noSpans, type Spans } from "../telemetry/spans.ts";
+import { orAborted } from "./abort.ts";
 import { answersOf, interruptId, interruptWrite } from "./answers.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Task, TaskOutcome, TaskResult } from "./step.ts";
@@ -31,6 +32,8 @@ export interface SuperstepOptions {
   readonly trace?: TraceContext;
 }
 
+type DoneData = [TaskResult["updates"], TaskResult["goto"], TaskResult["sends"], runId: string];
+
 export interface SuperstepResult {
   readonly outcomes: readonly TaskOutcome[];
   /** Writes of finished tasks that are not stored by themselves: they travel with the commit. */
@@ -44,11 +47,12 @@ export class Superstep {
   readonly #outcomes: TaskOutcome[] = [];
   readonly #interrupted: TaskWrites[] = [];
   #unsaved: TaskWrites[] = [];
+  #saving: readonly TaskWrites[] = [];
   #running = 0;
 
-  /** Writes of finished tasks that are not stored yet. */
+  /** Writes of finished tasks that are not known to be stored. */
   get unsaved(): readonly TaskWrites[] {
-    return this.#unsaved;
+    return [...this.#saving, ...this.#unsaved];
   }
 
   constructor(options: SuperstepOptions) {
@@ -100,7 +104,10 @@ export class Superstep {
   #restore(task: Task): boolean {
     const done = this.#options.pending?.writes.find(({ kind, taskId }) => kind === "done" && taskId === task.id);
     if (!done) return false;
-    const [updates, goto, sends] = decodeValue(done.data) as [TaskResult["updates"], string[], TaskResult["sends"]];
+    const [updates, goto, sends, runId] = decodeValue(done.data) as DoneData;
+    const { spec } = this.#options.claim.record;
+    // A fork runs its first superstep anew, as in LangGraph.js; only what it has finished itself is not run again.
+    if (spec.fromCheckpointId !== undefined && runId !== spec.runId) return false;
     this.#outcomes.push({ task, result: { updates, goto, sends } });
     return true;
   }
@@ -112,9 +119,10 @@ export class Superstep {
     const saveLoop = async () => {
       await Promise.resolve();
       while (this.#unsaved.length > 0 && this.#running > 0) {
-        const batch = this.#unsaved;
+        this.#saving = this.#unsaved;
         this.#unsaved = [];
-        await this.#options.save(batch);
+        await this.#options.save(this.#saving);
+        this.#saving = [];
       }
       saving = undefined;
     };
@@ -170,23 +178,11 @@ export class Superstep {
   }
 
   #doneWrite(task: Task, { updates, goto, sends }: TaskResult): TaskWrites {
-    return { ...this.#place(task), kind: "done", data: encodeValue([updates, goto, sends], task.node.name) };
+    const data: DoneData = [updates, goto, sends, this.#options.claim.record.spec.runId];
+    return { ...this.#place(task), kind: "done", data: encodeValue(data, task.node.name) };
   }
 
   #place(task: Task): Omit<TaskWrites, "kind" | "data"> {
     return { ns: "", checkpointId: this.#options.snapshot.checkpointId, taskId: task.id, path: task.path };
   }
-}
-
-/** Settles as `work` does, or rejects with the signal's reason as soon as it aborts: a node may not listen to it. */
-function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  if (signal.aborted) {
-    work.catch(() => undefined);
-    return Promise.reject(signal.reason);
-  }
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

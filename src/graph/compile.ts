@@ -12,7 +12,9 @@ export function compilePlan(draft: Draft, options: CompileOptions): Plan {
   checkWriters(draft, channels);
   const joins: Join[] = draft.edges
     .filter(({ from }) => from.length > 1)
-    .map(({ from, to }) => ({ sources: [...new Set(from)].sort(), target: to }));
+    .map(({ from, to }) => ({ sources: [...new Set(from)].sort(), target: to }))
+    // Drawn twice it is still one join.
+    .filter((join, index, all) => all.findIndex((other) => sameJoin(join, other)) === index);
   const outgoing = (name: string): Pick<PlanNode, "edges" | "branches" | "joins"> => ({
     edges: targetsOf(draft, name).filter((to) => to !== END),
     branches: draft.branches.filter((branch) => branch.from === name),
@@ -119,6 +121,10 @@ function checkWriters(draft: Draft, channels: ReadonlyMap<string, Channel<unknow
       }
     }
   }
+}
+
+function sameJoin(a: Join, b: Join): boolean {
+  return a.target === b.target && JSON.stringify(a.sources) === JSON.stringify(b.sources);
 }
 
 function targetsOf({ edges }: Draft, name: string): string[] {

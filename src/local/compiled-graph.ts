@@ -198,13 +198,21 @@ function encodeInput<S extends ChannelSpec>(plan: Plan, input: GraphInput<S>): P
   if (input === null) return { kind: "resume", input: encodeValue({ kind: "none" } satisfies Answers) };
   if (isCommand(input)) {
     if (!input.answers) throw invalid("input", "a Command from a caller must have `resume`");
+    if (input.update !== undefined) throw invalid("input.update", "cannot stand beside `resume` yet");
+    if (input.goto.length > 0) throw invalid("input.goto", "cannot stand beside `resume` yet");
     return { kind: "resume", input: encodeValue(answersOf(input), "resume") };
   }
-  if (typeof input !== "object") throw invalid("input", `must be an object with channels of graph "${plan.name}"`);
+  if (!isPlainObject(input)) throw invalid("input", `must be a plain object with channels of graph "${plan.name}"`);
   for (const name of Object.keys(input)) {
     if (!plan.channels.has(name)) throw invalid(`input.${name}`, `graph "${plan.name}" has no such channel`);
   }
   return { kind: "input", input: encodeValue(input, "input") };
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
 }
 
 /** Keys that all look like interrupt ids are answers by id, as in LangGraph.js. */

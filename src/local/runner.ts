@@ -48,21 +48,16 @@ export class LocalRunner implements Runner {
     const spec = await makeSpec(request, ports);
     const { record } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
     const events = new Channel<RunEvent>(eventBufferMax);
-    const end = this.#drive(record, request, events, signal);
-    end.then(
-      () => events.close(),
-      () => events.close(),
-    );
+    const flow: Flow = { last: undefined };
+    const end = this.#drive(record, request, { events, flow }, signal);
+    // What the last superstep said is still on its way to the reader when the run has ended.
+    const close = () => (flow.last ?? Promise.resolve()).then(() => events.close());
+    end.then(close, close);
     return { runId: spec.runId, events, end };
   }
 
   /** Brings the run to its end, and before it whatever run of the thread was left behind by a process that died. */
-  async #drive(
-    admitted: RunRecord,
-    request: RunRequest,
-    events: Channel<RunEvent>,
-    signal?: AbortSignal,
-  ): Promise<RunEnd> {
+  async #drive(admitted: RunRecord, request: RunRequest, outlet: Outlet, signal?: AbortSignal): Promise<RunEnd> {
     const { saver, ports } = this.#options;
     const { runId, threadId } = admitted.spec;
     const watch = new LeaseWatch(ports, this.#leaseMs);
@@ -71,7 +66,7 @@ export class LocalRunner implements Runner {
       const active = mine.active ? mine : await this.#activeRun(threadId);
       if (active && this.#mayExecute(active, watch)) {
         const own = active.spec.runId === runId;
-        const end = await this.#attempt(active, request, own ? events : undefined, own ? signal : undefined);
+        const end = await this.#attempt(active, request, own ? outlet : undefined, own ? signal : undefined);
         if (own && end && isTerminal(end.status)) return end;
       } else {
         if (signal?.aborted) await this.#cancel(runId);
@@ -99,7 +94,7 @@ export class LocalRunner implements Runner {
   async #attempt(
     record: RunRecord,
     request: RunRequest,
-    events?: Channel<RunEvent>,
+    outlet?: Outlet,
     signal?: AbortSignal,
   ): Promise<RunEnd | undefined> {
     const { plan, saver, ports, config } = this.#options;
@@ -117,8 +112,7 @@ export class LocalRunner implements Runner {
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();
     const lease = this.#leases.hold(claim, claimedMs, onAbort);
-    const wanted = new Set(events ? request.events : []);
-    let flow: Promise<void> | undefined;
+    const wanted = new Set(outlet ? request.events : []);
     try {
       const end = await executeRun({
         plan,
@@ -129,9 +123,9 @@ export class LocalRunner implements Runner {
         wants: (kind) => wanted.has(kind),
         // A reader who has left closes the channel: its events go nowhere.
         emit: (event) => {
-          flow = events?.send(event).catch(() => undefined);
+          if (outlet) outlet.flow.last = outlet.events.send(event).catch(() => undefined);
         },
-        flow: () => flow,
+        flow: () => outlet?.flow.last,
         cancel: cancel.signal,
         draining: () => false,
         ...(config ? { config } : {}),
@@ -172,6 +166,16 @@ export class LocalRunner implements Runner {
   async #ended({ spec, state }: RunRecord): Promise<RunEnd> {
     return await storedEnd(this.#options.saver, spec.runId, spec.threadId, state);
   }
+}
+
+interface Flow {
+  /** Settles when the last event was taken, or its reader has left. */
+  last: Promise<void> | undefined;
+}
+
+interface Outlet {
+  readonly events: Channel<RunEvent>;
+  readonly flow: Flow;
 }
 
 /** Says when a lease has stood still for its whole length, by this process's own clock (P4). */

@@ -1,5 +1,6 @@
 /** The store itself: setup, identity, members, zones (P4, P11, P26). */
 import { AgentmaticError } from "../errors.ts";
+import { membersMax } from "../run/store.ts";
 import { check, equal, rejects } from "./assert.ts";
 import type { ConformanceCase } from "./case.ts";
 import {
@@ -127,6 +128,21 @@ const members: ConformanceCase = {
   },
 };
 
+const membersBound: ConformanceCase = {
+  name: "a store keeps a bounded number of members: a new one beyond it takes the place of the one silent for longest",
+  rules: ["P4", "port"],
+  async run({ open }) {
+    const saver = await open();
+    for (const id of ["kept", "silent"]) await saver.beat(id);
+    await Promise.all(Array.from({ length: membersMax - 2 }, (_, index) => saver.beat(`m-${index}`)));
+    equal(await saver.beat("kept"), 2, "beat of the eldest");
+    equal((await saver.members()).length, membersMax, "members");
+    await saver.beat("new");
+    const ids = new Set((await (await open()).members()).map(({ id }) => id));
+    equal([ids.size, ids.has("new"), ids.has("kept"), ids.has("silent")], [membersMax, true, true, false], "members");
+  },
+};
+
 const zones: ConformanceCase = {
   name: "ids of another zone, or of none, are refused by every method, and make nothing",
   rules: ["P26"],
@@ -213,6 +229,7 @@ export const storeCases: readonly ConformanceCase[] = [
   reopened,
   storesApart,
   members,
+  membersBound,
   zones,
   badIds,
 ];

@@ -90,6 +90,11 @@ describe.concurrent("coordinators", () => {
       const begun = () => new Set(cluster.starts().map(({ runId }) => runId[0]));
       await until(() => begun().size === 2, { what: "runs of both coordinators to be at work" });
       await freeze(child);
+      // While it stands still a worker dies that has runs of it.
+      const victim = await until(() => workers.find(({ pid }) => [...open(cluster, pid)].some((id) => id[0] === "c")), {
+        what: "a worker with runs of the frozen coordinator",
+      });
+      await victim.child.kill();
       await Promise.all(mine.map(({ end }) => end));
       const taken = await Promise.all(runs.map(async ({ runId }) => (await coordinator.join(runId)).end));
       runs.forEach(({ runId }, n) => {
@@ -98,10 +103,17 @@ describe.concurrent("coordinators", () => {
       child.signal("SIGCONT");
       // It finds out what became of its runs, and says so to those who wait there.
       for (const { runId } of runs) await child.line(new RegExp(`^ended ${runId} succeeded$`), { timeoutMs: 20_000 });
-      expect(await cluster.verdict()).toMatchObject({ ...clean(24), repeatedInFlight: 0, staleStarts: 0 });
-      for (const runId of cluster.accepted) {
-        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({ attempt: 1, history: [] });
+      expect(await cluster.verdict()).toMatchObject({ ...clean(24), staleStarts: 0 });
+      const records = await Promise.all(cluster.accepted.map((runId) => cluster.saver.getRun(runId)));
+      for (const record of records) {
+        const { spec, state } = record!;
+        expect(state.history, spec.runId).toHaveLength(state.attempt - 1);
+        // "" is a dispatch that was under way to it and not claimed yet.
+        const others = state.history.filter(({ worker }) => worker !== "" && worker !== victim.id);
+        expect(others, `${spec.runId}: hand-offs from workers that live`).toEqual([]);
       }
+      const theirs = records.filter((record) => record!.spec.runId.startsWith("c"));
+      expect(theirs.filter((record) => record!.state.coordinator === coordinator.id).length).toBeGreaterThan(0);
     },
   );
 

@@ -77,7 +77,7 @@ export class Stage {
 export class Network {
   /** The server's URL, by way of this relay. */
   readonly url: string;
-  /** Called with each piece that the server sends; where it returns false the piece is lost, and the connection too. */
+  /** Called with each answer to a statement; where it returns false the answer is lost, and the connection too. */
   onAnswer: () => boolean = () => true;
   readonly #target: URL;
   readonly #relay: Server;
@@ -145,10 +145,18 @@ export class Network {
     }
     client.on("data", (data) => server.write(data));
     server.on("data", (data) => {
-      if (this.onAnswer()) client.write(data);
+      if (!isAnswer(data) || this.onAnswer()) client.write(data);
       else client.destroy();
     });
   }
+}
+
+/** True where a piece has a CommandComplete in it: the statement was carried out, and not only parsed. */
+function isAnswer(data: Buffer): boolean {
+  for (let at = 0; at + 5 <= data.length; at += 1 + data.readUInt32BE(at + 1)) {
+    if (data[at] === 0x43) return true;
+  }
+  return false;
 }
 
 /** A server of a test's own, which it may crash, stop and start again on the same data and port. */

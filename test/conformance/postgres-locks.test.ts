@@ -2,12 +2,15 @@
 // long it may wait.
 import postgres from "postgres";
 import { expect, test } from "vitest";
+import type { PostgresSaver } from "../../adapters/postgres/mod.ts";
 import {
   admitted,
   advance,
   claimRequest,
   committed,
+  endState,
   finishOf,
+  type Holding,
   held,
   holdingOf,
   nextCommit,
@@ -58,7 +61,20 @@ test("P17: task writes that got the lock first are there for the claim that wait
   expect((await b.get(owner.threadId, ""))?.writes.map(({ taskId }) => taskId)).toEqual(["early"]);
 });
 
-test("P9, P17: a finish that waited while a run was enqueued makes that run active", async () => {
+/** The two ways in which a run ends and its thread goes to the next one: by its worker, and by a coordinator. */
+const endings = [
+  [
+    "a finish",
+    async (saver: PostgresSaver, owner: Holding) => saver.commit([nextCommit(owner, { finish: finishOf(owner) })]),
+  ],
+  [
+    "a cancel",
+    async (saver: PostgresSaver, owner: Holding) =>
+      saver.updateRun(owner.runId, endState(await stored(saver, owner.runId), "cancelled")),
+  ],
+] as const;
+
+test.each(endings)("P9, P17: %s that waited while a run was enqueued makes that run active", async (_, end) => {
   await using stage = await Stage.open();
   const [a, b] = [await stage.saver(), await stage.saver()];
   const owner = await held(a);
@@ -66,13 +82,34 @@ test("P9, P17: a finish that waited while a run was enqueued makes that run acti
   const admitting = admitted(b, { threadId: owner.threadId });
   await stage.waiting(1);
   // Its view has no second run yet.
-  const finishing = a.commit([nextCommit(owner, { finish: finishOf(owner) })]);
+  const ending = end(a, owner);
   await stage.waiting(2);
   await release();
-  expect(await finishing).toEqual([{ ok: true }]);
+  const result = await ending;
+  if ("length" in result) expect(result).toEqual([{ ok: true }]);
   const next = await admitting;
   expect((await stored(a, next.spec.runId)).active).toBe(true);
   await b.claim(claimRequest(next));
+});
+
+test.each(endings)("P9, P17: %s that waited while the next run was cancelled passes over it", async (_, end) => {
+  await using stage = await Stage.open();
+  const [a, b] = [await stage.saver(), await stage.saver()];
+  const owner = await held(a);
+  const second = await admitted(a, { threadId: owner.threadId });
+  const third = await admitted(a, { threadId: owner.threadId });
+  const release = await stage.lockHead(owner.threadId);
+  const cancelling = b.updateRun(second.spec.runId, endState(second, "cancelled"));
+  await stage.waiting(1);
+  // Its view has the second run as it was.
+  const ending = end(a, owner);
+  await stage.waiting(2);
+  await release();
+  const result = await ending;
+  if ("length" in result) expect(result).toEqual([{ ok: true }]);
+  expect((await cancelling).active).toBe(false);
+  expect((await stored(a, third.spec.runId)).active).toBe(true);
+  await b.claim(claimRequest(third));
 });
 
 test("P17: a deletion that waited behind a run's last commit removes that commit too", async () => {

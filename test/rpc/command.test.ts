@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
@@ -204,6 +204,14 @@ describe("the program", () => {
     expect(child.output).not.toContain("without TLS");
     child.signal("SIGTERM");
     expect(await child.exited).toEqual({ code: 0, signal: null });
+  });
+
+  it.runIf(process.platform === "linux")("shows no password among the machine's processes", async () => {
+    const url = "postgres://me:hunter2@127.0.0.1:1/db";
+    const child = await launch(["--listen", "127.0.0.1:0", "--graphs", fixtures, "--store", url]);
+    await child.line(/^agentmatic-worker listening/);
+    expect(readFileSync(`/proc/${child.pid}/cmdline`, "utf8")).not.toContain("hunter2");
+    expect(child.output).not.toContain("hunter2");
   });
 
   it("warns, in one line, where other machines can reach it", async () => {

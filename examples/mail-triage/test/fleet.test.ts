@@ -80,5 +80,6 @@ describe("fleet", () => {
     const fleet = fleetOf(`${listening} setTimeout(() => process.exit(1), 50);`);
     await fleet.start();
     await vi.waitFor(() => expect(fleet.state("w1")).toBe("dead"));
+    await expect(fleet.unasked).rejects.toThrow("worker w1 ended by itself (1)");
   });
 });

@@ -112,6 +112,7 @@ describe("Saboteur", () => {
       random: seeded(3),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
       freezeMs: 1,
     });
@@ -136,6 +137,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
       freezeMs: 3_600_000,
     });
@@ -154,6 +156,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
     });
     saboteur.advance(2);
@@ -171,6 +174,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 3,
     });
     saboteur.advance(2);
@@ -193,6 +197,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
     });
     saboteur.advance(5);
@@ -219,6 +224,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
       freezeMs: 1,
     });
@@ -242,6 +248,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: (text) => notes.push(text),
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
     });
     lonely.advance(2);
@@ -255,6 +262,7 @@ describe("Saboteur", () => {
       random: seeded(1),
       note: () => {},
       leadRuns: 2,
+      jitterMs: 0,
       warmRuns: 0,
     });
     saboteur.advance(2);

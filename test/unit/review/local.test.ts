@@ -1,0 +1,124 @@
+/** Defects of running in this process, one test each. */
+import { expect, test } from "vitest";
+import type { Saver } from "../../../src/checkpoint/saver.ts";
+import { AgentmaticError } from "../../../src/errors.ts";
+import { Annotation, MemorySaver, MemoryStore, START, StateGraph } from "../../../src/mod.ts";
+import { systemPorts } from "../../../src/ports.ts";
+import { makeSpec } from "../../../src/run/spec.ts";
+
+const list = () => Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] });
+
+/** A store whose every call takes a moment, as one over a network does. */
+function distant(saver: MemorySaver): Saver {
+  return new Proxy<Saver>(saver, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown;
+      if (typeof value !== "function") return value;
+      return async (...args: unknown[]) => {
+        await new Promise((resolve) => setTimeout(resolve, 2));
+        const result: unknown = await value.apply(target, args);
+        await new Promise((resolve) => setTimeout(resolve, 2));
+        return result;
+      };
+    },
+  });
+}
+
+test("31: two calls on one thread take turns, and neither runs the other's run", async () => {
+  const starts: string[] = [];
+  const graph = new StateGraph({ name: Annotation<string>(), log: list() })
+    .addNode("a", async (s, ctx) => {
+      starts.push(`${s.name} ${ctx.attempt} ${ctx.epoch}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return { log: [s.name] };
+    })
+    .addEdge(START, "a")
+    .compile({ checkpointer: distant(new MemorySaver()) });
+  const stream = async (name: string) => {
+    const parts: unknown[] = [];
+    for await (const part of graph.stream({ name }, { threadId: "t", streamMode: "updates" })) parts.push(part);
+    return parts;
+  };
+  const all = await Promise.all(["x", "y", "z"].map(stream));
+  expect(starts).toHaveLength(3);
+  expect(all).toEqual(["x", "y", "z"].map((name) => [{ a: { log: [name] } }]));
+});
+
+function step(saver: Saver) {
+  return new StateGraph({ log: list() })
+    .addNode("a", () => ({ log: ["a"] }))
+    .addEdge(START, "a")
+    .compile({ name: "g", checkpointer: saver });
+}
+
+test("32: a thread held by a run of another graph version is an error that says so, not a wait without end", async () => {
+  const saver = new MemorySaver();
+  const { plan } = step(saver);
+  const left = await makeSpec(
+    { threadId: "t", graph: { name: "g", version: "v1" }, kind: "input", input: new Uint8Array([1, 123, 125]), maxSteps: 9 },
+    systemPorts,
+  );
+  await saver.admit({ spec: left, coordinator: null, whenBusy: "reject" });
+  const late = new Promise<"late">((resolve) => setTimeout(resolve, 500, "late"));
+  const result = await Promise.race([step(saver).invoke({}, { threadId: "t" }), late]).catch((thrown: Error) => thrown);
+  expect(result).not.toBe("late");
+  expect((result as Error).message).toMatch(/v1/);
+  expect(plan.version).not.toBe("v1");
+});
+
+test("33: a run with a residency rule is refused here, where no region is known", async () => {
+  const store = new MemoryStore();
+  const graph = step(new MemorySaver({ store, region: "us-east-1" }));
+  const context = { residency: { regions: ["eu-west-1"] } };
+  await expect(graph.invoke({}, { threadId: "t", context })).rejects.toMatchObject({ code: "ResidencyViolation" });
+});
+
+test("34: a run that takes its process down each time is dead-lettered in the end", async () => {
+  let nowMs = 0;
+  const store = new MemoryStore();
+  let runs = 0;
+  // A process that dies in the node: its node never returns, its lease stands still, the next process takes over.
+  const incarnation = () => {
+    const saver = new MemorySaver({ store });
+    const dying = new Proxy<Saver>(saver, {
+      get(target, name) {
+        if (name === "renew") return () => new Promise(() => {});
+        const value = Reflect.get(target, name, target) as unknown;
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const ports = {
+      ...systemPorts,
+      clock: { monotonicMs: () => nowMs, wallMs: () => 0 },
+      timers: {
+        after(_ms: number, run: () => void) {
+          const handle = setImmediate(() => {
+            nowMs += 50;
+            run();
+          });
+          return () => clearImmediate(handle);
+        },
+      },
+    };
+    return new StateGraph({ log: list() })
+      .addNode("bad", () => {
+        runs++;
+        return new Promise<never>(() => {});
+      })
+      .addEdge(START, "bad")
+      .compile({ name: "g", checkpointer: dying, ports });
+  };
+  const ends: unknown[] = [];
+  for (let i = 0; i < 8; i++) {
+    const before = runs;
+    incarnation()
+      .invoke({}, { threadId: "t", runId: "r", maxAttempts: 3 })
+      .catch((thrown: AgentmaticError) => ends.push(thrown.code));
+    for (let waited = 0; waited < 2_000 && runs === before && ends.length === 0; waited++) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (ends.length > 0) break;
+  }
+  expect(runs).toBeLessThanOrEqual(4);
+  expect((await new MemorySaver({ store }).getRun("r"))?.state.status).toBe("dead");
+});
