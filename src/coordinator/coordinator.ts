@@ -10,6 +10,7 @@ import { impossible } from "../placement/filters.ts";
 import { leastLoaded, type Strategy } from "../placement/strategies.ts";
 import type { WorkerView } from "../placement/view.ts";
 import type { Ports } from "../ports.ts";
+import { changeRecord } from "../run/ledger.ts";
 import type { Dialer, GraphRef } from "../run/link.ts";
 import { type HandoffReason, isTerminal, type RunRecord, type RunSpec } from "../run/record.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
@@ -19,7 +20,6 @@ import { type Metrics, noMetrics } from "../telemetry/metrics.ts";
 import { noSpans, type Spans } from "../telemetry/spans.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { Fleet } from "./fleet.ts";
-import { changeRecord } from "./ledger.ts";
 import type { WorkerLink } from "./link.ts";
 
 export interface CoordinatorOptions {
@@ -190,7 +190,7 @@ export class Coordinator implements Runner {
         ? endState(now, "cancelled", { checkpointId: null, error })
         : requestCancel(now),
     );
-    if (!record || !tracked) return;
+    if (!tracked) return;
     if (isTerminal(record.state.status)) await this.#dispatcher.ended(tracked, record);
     else tracked.link?.cancel(runId);
   }

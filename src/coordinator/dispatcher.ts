@@ -12,14 +12,14 @@ import { candidates } from "../placement/filters.ts";
 import type { Strategy } from "../placement/strategies.ts";
 import type { Placeable, WorkerView } from "../placement/view.ts";
 import type { Ports } from "../ports.ts";
+import { changeRecord } from "../run/ledger.ts";
 import type { Dispatch, RunEnd, ToCoordinator } from "../run/link.ts";
 import { type HandoffReason, isTerminal, type RunRecord } from "../run/record.ts";
-import { adopt, end as endState, handOff, isPoison } from "../run/transitions.ts";
+import { adopt, deadState, end as endState, handOff, isPoison } from "../run/transitions.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { metricNames } from "../telemetry/names.ts";
 import type { Spans } from "../telemetry/spans.ts";
 import type { Fleet } from "./fleet.ts";
-import { changeRecord } from "./ledger.ts";
 import type { WorkerLink } from "./link.ts";
 import { MemoryMirror } from "./mirror.ts";
 import { RunQueue } from "./queue.ts";
@@ -372,11 +372,8 @@ export class Dispatcher {
     const { saver, coordinatorId, ports, metrics, onHandoff } = this.#options;
     const next = handOff(record, coordinatorId, reason, ports.clock.wallMs());
     if (isPoison(next, record.spec.maxAttempts)) {
-      const { poison, history } = next;
-      const text = `${poison} attempts lost their worker without finishing a superstep`;
-      const error = errorValue(new AgentmaticError("DeadLettered", `run ${tracked.runId}: ${text}`));
-      const dead = { ...endState(record, "dead", { checkpointId: null, error }), poison, history };
-      return await this.ended(tracked, await saver.updateRun(tracked.runId, dead));
+      const dead = await saver.updateRun(tracked.runId, deadState(record, next.poison, next.history));
+      return await this.ended(tracked, dead);
     }
     tracked.record = await saver.updateRun(tracked.runId, next);
     if (record.state.status === "running") {
@@ -415,7 +412,7 @@ export class Dispatcher {
     const text = `run ${tracked.runId}: its worker is gone, and with it the memory that held its checkpoints; give the workers a shared store (Postgres, Redis, S3, or SQLite on one host) and runs are handed off`;
     const outcome = { checkpointId: null, error: errorValue(new AgentmaticError("DataLoss", text)) };
     const record = await changeRecord(this.#options.saver, tracked.runId, (now) => endState(now, "failed", outcome));
-    if (record) await this.ended(tracked, record);
+    await this.ended(tracked, record);
   }
 
   #takeOver(record: RunRecord): void {

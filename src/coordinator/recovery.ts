@@ -9,8 +9,8 @@ import { AgentmaticError } from "../errors.ts";
 import type { Ports } from "../ports.ts";
 import type { RunRecord } from "../run/record.ts";
 import type { RunQuery } from "../run/store.ts";
+import { StillWatch } from "../run/watch.ts";
 import type { Tracked } from "./tracked.ts";
-import { StillWatch } from "./watch.ts";
 
 export interface RecoveryOptions {
   readonly saver: Saver;

@@ -13,6 +13,7 @@ import { orAborted } from "./abort.ts";
 import { type Answers, answersFrom, resumeWrites } from "./answers.ts";
 import { commitDurably, putWritesDurably } from "./durable.ts";
 import type { HeldLease } from "./lease.ts";
+import { Outside, outside, passing } from "./outside.ts";
 import { decodeBody, emptySnapshot, fromCheckpoint, type Snapshot, type Source, toCheckpoint } from "./snapshot.ts";
 import {
   type Advanced,
@@ -63,27 +64,7 @@ export async function executeRun(options: RunOptions): Promise<RunEnd> {
   }
 }
 
-/** An error that is not the run's: the store's, the lease's, or that the worker drains. What nodes throw is never one. */
-class Outside {
-  readonly error: AgentmaticError;
-
-  constructor(thrown: unknown) {
-    this.error = AgentmaticError.from(thrown);
-  }
-}
-
-async function outside<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (thrown) {
-    throw new Outside(thrown);
-  }
-}
-
 const nothing: Snapshot = { checkpointId: "", step: -1, values: {}, versions: {}, next: [], sends: [], joins: {} };
-
-/** Codes with which another attempt goes on from the last commit. */
-const passing = ["FencedOut", "Unavailable", "Conflict", "ResourceExhausted"] as const;
 
 class Attempt {
   readonly #options: RunOptions;

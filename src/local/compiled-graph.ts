@@ -63,6 +63,8 @@ export interface StateSnapshot<S extends ChannelSpec> {
 }
 
 export interface CompiledGraphOptions {
+  /** Where this process is, for runs with a residency rule; unknown is outside of every rule. */
+  region?: string;
   checkpointer?: Saver;
   cluster?: ClusterBinding;
   ports?: Ports;
@@ -74,6 +76,7 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
   readonly plan: Plan;
   readonly checkpointer: Saver | undefined;
   readonly #ports: Ports;
+  readonly #region: string;
   readonly #cluster: ClusterBinding | undefined;
   #runner: Runner | undefined;
 
@@ -82,6 +85,7 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
     this.checkpointer = options.checkpointer;
     this.#ports = options.ports ?? systemPorts;
     this.#cluster = options.cluster;
+    this.#region = options.region ?? "";
     if (options.cluster && !options.checkpointer) {
       throw invalid("checkpointer", "a graph on a cluster needs the store that its workers share");
     }
@@ -181,11 +185,12 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
   #runnerFor(): Runner {
     if (this.#runner) return this.#runner;
     const { plan, checkpointer } = this;
+    const local = { plan, ports: this.#ports, region: this.#region };
     // Without a checkpointer each run's memory goes with it.
-    if (!checkpointer) return new LocalRunner({ plan, saver: new MemorySaver(), ports: this.#ports });
+    if (!checkpointer) return new LocalRunner({ ...local, saver: new MemorySaver() });
     this.#runner = this.#cluster
       ? this.#cluster.runner({ saver: checkpointer, graph: { name: plan.name, version: plan.version } })
-      : new LocalRunner({ plan, saver: checkpointer, ports: this.#ports });
+      : new LocalRunner({ ...local, saver: checkpointer });
     return this.#runner;
   }
 }

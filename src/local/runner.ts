@@ -4,22 +4,26 @@ import { storedEnd } from "../checkpoint/ended.ts";
 import type { Claim, Saver } from "../checkpoint/saver.ts";
 import { LeaseKeeper } from "../engine/lease.ts";
 import { executeRun } from "../engine/run.ts";
-import { AgentmaticError, fromErrorValue } from "../errors.ts";
+import { AgentmaticError, errorValue, fromErrorValue } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { type Ports, sleep } from "../ports.ts";
 import { Channel } from "../run/channel.ts";
 import type { RunEvent } from "../run/events.ts";
+import { changeRecord } from "../run/ledger.ts";
 import type { RunEnd } from "../run/link.ts";
-import { isTerminal, type RunRecord } from "../run/record.ts";
+import { isTerminal, type ResidencyRule, type RunRecord, type RunState } from "../run/record.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
 import { makeSpec } from "../run/spec.ts";
-import { handOff, requestCancel } from "../run/transitions.ts";
+import { deadState, end as endState, handOff, isPoison, requestCancel } from "../run/transitions.ts";
+import { StillWatch } from "../run/watch.ts";
 
 export interface LocalRunnerOptions {
   readonly plan: Plan;
   readonly saver: Saver;
   readonly ports: Ports;
   readonly leaseMs?: number;
+  /** Where this process is; "" is unknown, which is outside of every residency rule. */
+  readonly region?: string;
   readonly config?: Readonly<Record<string, unknown>>;
 }
 
@@ -27,8 +31,8 @@ export const leaseMsDefault = 10_000;
 /** Events of one run that wait for their reader. */
 const eventBufferMax = 1_024;
 const pollMs = 50;
-/** Tries to write a change to a record that others change at the same time. */
-const changeTriesMax = 20;
+/** Looks at a run of another graph version at the head of the thread before it counts as in the way for good. */
+const strangerPolls = 5;
 
 export class LocalRunner implements Runner {
   readonly #options: LocalRunnerOptions;
@@ -46,6 +50,7 @@ export class LocalRunner implements Runner {
   async start(request: RunRequest, signal?: AbortSignal): Promise<RunHandle> {
     const { saver, ports } = this.#options;
     const spec = await makeSpec(request, ports);
+    if (spec.residency) await this.#checkResidency(spec.residency);
     const { record } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
     const events = new Channel<RunEvent>(eventBufferMax);
     const flow: Flow = { last: undefined };
@@ -56,19 +61,36 @@ export class LocalRunner implements Runner {
     return { runId: spec.runId, events, end };
   }
 
+  /** This process is one place among others: without a known region it lies outside of every rule. */
+  async #checkResidency({ regions }: ResidencyRule): Promise<void> {
+    const { region = "", saver } = this.#options;
+    const store = await saver.identity();
+    for (const [what, where] of [
+      ["process", region],
+      ["store", store.region],
+    ] as const) {
+      if (where !== "" && regions.includes(where)) continue;
+      const text = `residency.regions: this ${what} is in ${where === "" ? "no known region" : where}, outside of ${regions.join(", ")}`;
+      throw new AgentmaticError("ResidencyViolation", text, { details: { filter: "residency" } });
+    }
+  }
+
   /** Brings the run to its end, and before it whatever run of the thread was left behind by a process that died. */
   async #drive(admitted: RunRecord, request: RunRequest, outlet: Outlet, signal?: AbortSignal): Promise<RunEnd> {
     const { saver, ports } = this.#options;
     const { runId, threadId } = admitted.spec;
-    const watch = new LeaseWatch(ports, this.#leaseMs);
+    const watch = new StillWatch(ports.clock, this.#leaseMs);
+    let strangers = 0;
     for (let mine = admitted; ; ) {
       if (isTerminal(mine.state.status)) return await this.#ended(mine);
       const active = mine.active ? mine : await this.#activeRun(threadId);
-      if (active && this.#mayExecute(active, watch)) {
-        const own = active.spec.runId === runId;
+      const own = active?.spec.runId === runId;
+      if (active && this.#mayExecute(active, own, watch)) {
         const end = await this.#attempt(active, request, own ? outlet : undefined, own ? signal : undefined);
         if (own && end && isTerminal(end.status)) return end;
       } else {
+        strangers = active && !this.#serves(active) && active.state.status === "queued" ? strangers + 1 : 0;
+        if (strangers > strangerPolls) return await this.#blocked(runId, active!);
         if (signal?.aborted) await this.#cancel(runId);
         await sleep(ports.timers, pollMs);
       }
@@ -83,12 +105,27 @@ export class LocalRunner implements Runner {
     return runs.find(({ active }) => active);
   }
 
-  /** A run that nobody works on, or whose owner has not renewed its lease for a whole one. */
-  #mayExecute({ spec, state }: RunRecord, watch: LeaseWatch): boolean {
-    const { plan } = this.#options;
-    if (spec.graph.name !== plan.name || spec.graph.version !== plan.version) return false;
-    if (state.status === "queued" && state.coordinator === null) return true;
-    return watch.expired(spec.runId, state.attempt, state.lease);
+  /** This call's own run while nobody has it; any other only once it has stood still for a whole lease (P4). */
+  #mayExecute(record: RunRecord, own: boolean, watch: StillWatch): boolean {
+    const { spec, state } = record;
+    if (!this.#serves(record)) return false;
+    if (own && state.status === "queued" && state.coordinator === null) return true;
+    watch.round();
+    return watch.still(spec.runId, `${state.attempt} ${state.lease}`);
+  }
+
+  #serves({ spec }: RunRecord): boolean {
+    const { name, version } = this.#options.plan;
+    return spec.graph.name === name && spec.graph.version === version;
+  }
+
+  /** Before this run there is one on the thread that this process cannot execute, and nobody else does. */
+  async #blocked(runId: string, { spec }: RunRecord): Promise<RunEnd> {
+    const { name, version } = this.#options.plan;
+    const text = `thread ${spec.threadId} is held by run ${spec.runId} of graph ${spec.graph.name} version ${spec.graph.version}, which nobody executes; this process has ${name} version ${version}`;
+    const error = errorValue(new AgentmaticError("FailedPrecondition", text));
+    const record = await this.#change(runId, (mine) => endState(mine, "failed", { checkpointId: null, error }));
+    return await this.#ended(record);
   }
 
   async #attempt(
@@ -101,7 +138,9 @@ export class LocalRunner implements Runner {
     const claimedMs = ports.clock.monotonicMs();
     let claim: Claim;
     try {
-      claim = await this.#claim(record);
+      const claimed = await this.#claim(record);
+      if (!claimed) return undefined;
+      claim = claimed;
     } catch (thrown) {
       // Somebody else was quicker: look again.
       if (AgentmaticError.is(thrown, "StaleAttempt", "Conflict")) return undefined;
@@ -138,28 +177,30 @@ export class LocalRunner implements Runner {
     }
   }
 
-  async #claim(record: RunRecord): Promise<Claim> {
+  async #claim(record: RunRecord): Promise<Claim | undefined> {
     const { saver, ports } = this.#options;
     let { attempt } = record.state;
-    if (record.state.status === "running") {
-      const next = handOff(record, this.#incarnation, "recovered", ports.clock.wallMs());
-      attempt = (await saver.updateRun(record.spec.runId, next)).state.attempt;
-    }
     const { runId, threadId } = record.spec;
+    if (record.state.status === "running") {
+      // Its process died, or we would not be here: without progress that counts (P14).
+      const next = handOff(record, this.#incarnation, "lost", ports.clock.wallMs());
+      if (isPoison(next, record.spec.maxAttempts)) return await this.#bury(record, next);
+      attempt = (await saver.updateRun(runId, next)).state.attempt;
+    }
     return await saver.claim({ threadId, runId, attempt, owner: this.#incarnation, nonce: ports.ids.next() });
   }
 
+  async #bury(record: RunRecord, { poison, history }: RunState): Promise<undefined> {
+    await this.#options.saver.updateRun(record.spec.runId, deadState(record, poison, history));
+    return undefined;
+  }
+
   async #cancel(runId: string): Promise<void> {
-    for (let tries = 0; tries < changeTriesMax; tries++) {
-      const record = await this.#options.saver.getRun(runId);
-      if (!record || isTerminal(record.state.status) || record.state.cancelRequested) return;
-      try {
-        await this.#options.saver.updateRun(runId, requestCancel(record));
-        return;
-      } catch (thrown) {
-        if (!AgentmaticError.is(thrown, "Conflict")) throw thrown;
-      }
-    }
+    await this.#change(runId, (record) => (record.state.cancelRequested ? undefined : requestCancel(record)));
+  }
+
+  async #change(runId: string, decide: (record: RunRecord) => RunState | undefined): Promise<RunRecord> {
+    return await changeRecord(this.#options.saver, runId, decide);
   }
 
   /** The end of a run that was over before this call looked: read back from the store. */
@@ -176,30 +217,4 @@ interface Flow {
 interface Outlet {
   readonly events: Channel<RunEvent>;
   readonly flow: Flow;
-}
-
-/** Says when a lease has stood still for its whole length, by this process's own clock (P4). */
-class LeaseWatch {
-  readonly #ports: Ports;
-  readonly #leaseMs: number;
-  #seen = "";
-  #sinceMs = 0;
-  #lastMs = 0;
-
-  constructor(ports: Ports, leaseMs: number) {
-    this.#ports = ports;
-    this.#leaseMs = leaseMs;
-  }
-
-  expired(runId: string, attempt: number, lease: number): boolean {
-    const nowMs = this.#ports.clock.monotonicMs();
-    const seen = `${runId} ${attempt} ${lease}`;
-    // Looking too rarely is like not looking: start afresh after a pause of our own.
-    if (seen !== this.#seen || nowMs - this.#lastMs > this.#leaseMs / 2) {
-      this.#seen = seen;
-      this.#sinceMs = nowMs;
-    }
-    this.#lastMs = nowMs;
-    return nowMs - this.#sinceMs >= this.#leaseMs;
-  }
 }

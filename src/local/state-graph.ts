@@ -11,6 +11,8 @@ export interface StateGraphCompileOptions extends CompileOptions {
   checkpointer?: Saver;
   /** Runs on the workers of a cluster instead of in this process. Needs a checkpointer. */
   cluster?: ClusterBinding;
+  /** Where this process is, for runs with a residency rule; unknown is outside of every rule. */
+  region?: string;
   ports?: Ports;
 }
 

@@ -69,6 +69,13 @@ export function end(record: RunRecord, status: TerminalStatus, outcome: RunOutco
   return { ...record.state, status, revision: record.state.revision + 1, outcome };
 }
 
+/** The end of a run whose workers were lost again and again: with its history, for people to look at and retry. */
+export function deadState(record: RunRecord, poison: number, history: RunState["history"]): RunState {
+  const message = `run ${record.spec.runId}: ${poison} attempts lost their worker without finishing a superstep`;
+  const outcome: RunOutcome = { checkpointId: null, error: { code: "DeadLettered", message } };
+  return { ...end(record, "dead", outcome), poison, history };
+}
+
 /** True where the next loss of a worker must dead-letter the run. */
 export function isPoison(state: RunState, maxAttempts: number): boolean {
   return state.poison >= maxAttempts;

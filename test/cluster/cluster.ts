@@ -119,9 +119,14 @@ export class Cluster {
     return child;
   }
 
-  /** A coordinator in a process of its own; resolves once all of its runs are accepted. */
+  /** A coordinator in a process of its own. */
+  spawnCoordinator(options: Omit<ChildOptions, "url">): Promise<Child> {
+    return this.spawn([coordinatorFile, JSON.stringify({ url: this.url, ...options })]);
+  }
+
+  /** The same; resolves once all of its runs are accepted. */
   async coordinatorChild(options: Omit<ChildOptions, "url">): Promise<Child> {
-    const child = await this.spawn([coordinatorFile, JSON.stringify({ url: this.url, ...options })]);
+    const child = await this.spawnCoordinator(options);
     for (const { runId } of options.runs) {
       await child.line(new RegExp(`^accepted ${runId}$`), { timeoutMs: startMsMax });
       this.accepted.push(runId);

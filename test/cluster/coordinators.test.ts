@@ -118,6 +118,37 @@ describe.concurrent("coordinators", () => {
   );
 
   test.each(storeKinds)(
+    "%s: P12: a coordinator killed while it admits: what is stored is executed once, also where it is asked for again",
+    async (kind) => {
+      await using cluster = await Cluster.open(kind);
+      const workers = await cluster.startWorkers(2);
+      const addresses = workers.map(({ address }) => address);
+      const input = { rounds: 1, width: 1, ms: 5 };
+      const runs = Array.from({ length: 400 }, (_, n) => ({ runId: `a${n}`, graph: "relay", input }) as const);
+      const child = await cluster.spawnCoordinator({ workers: addresses, takeoverMs, runs });
+      await child.line(/^accepted /, { timeoutMs: 30_000 });
+      await child.kill();
+      const acknowledged = [...child.output.matchAll(/^accepted (\S+)$/gm)].map(([, runId]) => runId!);
+      const stored = (await Promise.all(runs.map(({ runId }) => cluster.saver.getRun(runId)))).filter((run) => run);
+      expect(stored.map((record) => record!.spec.runId)).toEqual(expect.arrayContaining(acknowledged));
+      console.info(
+        `${kind}: killed with ${acknowledged.length} of ${runs.length} runs acknowledged, ${stored.length} stored`,
+      );
+
+      const coordinator = cluster.coordinator(addresses, { takeoverMs });
+      await coordinator.connect();
+      const open = async () => (await cluster.saver.listRuns({ statuses: ["queued", "running"], limit: 1000 })).length;
+      await until(async () => (await open()) === 0, {
+        what: "every stored run to end",
+        timeoutMs: 20_000,
+        everyMs: 100,
+      });
+      for (const { runId } of runs) await (await startRelay(cluster, coordinator, runId, input)).end;
+      expect(await cluster.verdict()).toMatchObject({ ...clean(runs.length), repeatedInFlight: 0, staleStarts: 0 });
+    },
+  );
+
+  test.each(storeKinds)(
     "%s: P12: one runId from two coordinators at once is one run; with another input it is refused",
     async (kind) => {
       await using cluster = await Cluster.open(kind);

@@ -5,11 +5,12 @@ import type { Coordinator } from "../../adapters/cluster/mod.ts";
 import { AgentmaticError, decodeValue } from "../../src/mod.ts";
 import type { RunEvent } from "../../src/run/events.ts";
 import { replayable } from "../support/seed.ts";
+import { until } from "../support/wait.ts";
 import { bind } from "./bind.ts";
 import { clean } from "./checker.ts";
 import { Cluster, storeKinds } from "./cluster.ts";
 import { relay, relayResult } from "./graphs.ts";
-import { expectResult } from "./load.ts";
+import { expectResult, open } from "./load.ts";
 import { Wire } from "./wire.ts";
 
 const troubles = ["cut", "reset", "stall", "refuse"] as const;
@@ -45,6 +46,11 @@ describe.concurrent("network", () => {
       };
       const all = Promise.all(Array.from({ length: lanes }, (_, index) => lane(index)));
       all.catch(() => undefined);
+      // One that is sure to last too long for a worker with runs; the others are up to chance.
+      await until(() => open(cluster, workers[0]!.pid).size > 0, { what: "the first worker to be at work" });
+      wires[0]!.stall(true);
+      await sleep(1.5 * silentMs);
+      wires[0]!.stall(false);
       const struck: Record<string, number> = {};
       await Promise.all(
         wires.map(async (wire) => {

@@ -23,13 +23,15 @@ test.concurrent.each(storeKinds)(
     const all = new Map(workers.map((worker) => [worker.id, worker]));
     let over = false;
     const tending = (async () => {
-      while (!over) {
-        const dead = workers.find(({ child }) => child.ending);
-        if (dead) {
-          workers.splice(workers.indexOf(dead), 1);
-          const next = await cluster.startWorker({ listen: dead.address });
-          all.set(next.id, next);
-        } else await until(() => over || workers.some(({ child }) => child.ending), { what: "", timeoutMs: 60_000 });
+      for (;;) {
+        const dead = await until(() => workers.find(({ child }) => child.ending) ?? (over && "over"), {
+          what: "a worker to end",
+          timeoutMs: 60_000,
+        });
+        if (dead === "over") return;
+        workers.splice(workers.indexOf(dead), 1);
+        const next = await cluster.startWorker({ listen: dead.address });
+        all.set(next.id, next);
       }
     })();
     const graph = bind(poison, coordinator, cluster.saver);
