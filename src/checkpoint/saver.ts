@@ -137,8 +137,9 @@ export interface RenewRequest {
 
 export interface CheckpointQuery {
   readonly threadId: string;
+  /** The root namespace where it is absent. */
   readonly ns?: string;
-  /** Only checkpoints committed before this one. */
+  /** Only checkpoints committed before this one; nothing where it is not there. */
   readonly before?: string;
   /** At most this many, newest commit first; 1 to 1,000. */
   readonly limit: number;
@@ -180,16 +181,22 @@ export interface Saver extends RunStore {
    * the same nonce while still in force it returns the same fence. Sets the run to `running`.
    */
   claim(request: ClaimRequest): Promise<Claim>;
-  /** Counts the leases up; `FencedOut` for those whose claim is over. Also the cheapest fence check (P4, P5). */
+  /**
+   * Counts the leases up; `FencedOut` for those whose claim is over, or whose run is not the thread's active one. Also
+   * the cheapest fence check (P4, P5).
+   */
   renew(batch: readonly RenewRequest[]): Promise<readonly RenewResult[]>;
   /** Stores finished tasks' writes. `FencedOut` per entry; all of an entry's writes or none (P10). */
   putWrites(batch: readonly TaskWritesRequest[]): Promise<readonly WriteResult[]>;
   /**
    * Supersteps of any number of threads, several of one thread in the order of their `seq`.
-   * `FencedOut` per entry where the fence is over, `Conflict` where fence holds and the head is another.
+   * `FencedOut` per entry where the fence is over, `Conflict` where the fence holds and the head is another,
+   * `InvalidArgument` for a finish of a run that does not hold the thread. Issued again after a lost answer, the newest
+   * commit of a thread is answered `ok`; one that it builds on may be answered `Conflict`, although it is there.
    */
   commit(batch: readonly Commit[]): Promise<readonly WriteResult[]>;
 
+  /** Undefined before the thread's first commit. */
   head(threadId: string): Promise<ThreadHead | undefined>;
   /** The named checkpoint, or the current one of the namespace. Reads never claim. */
   get(threadId: string, ns: string, checkpointId?: string): Promise<StoredCheckpoint | undefined>;

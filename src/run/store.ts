@@ -19,6 +19,7 @@ export interface Admitted {
 }
 
 export interface RunQuery {
+  /** An empty list asks for nothing. */
   readonly statuses?: readonly RunStatus[];
   readonly threadId?: string;
   readonly coordinator?: string;
@@ -56,7 +57,7 @@ export interface RunStore {
 
   /**
    * Writes `next` if the record's revision still is `next.revision - 1`; otherwise throws `Conflict`. Terminal records
-   * never change. When `next` is terminal and the run is its thread's active one, the same step raises the thread's
+   * never change, and the lease is never set back: it is the worker's. When `next` is terminal and the run is its thread's active one, the same step raises the thread's
    * epoch with no holder (every older fence is out), releases the thread and makes the next queued run of the thread
    * (lowest ticket) its active one.
    */

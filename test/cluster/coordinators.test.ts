@@ -124,7 +124,7 @@ describe.concurrent("coordinators", () => {
       const workers = await cluster.startWorkers(2);
       const addresses = workers.map(({ address }) => address);
       const input = { rounds: 1, width: 1, ms: 5 };
-      const runs = Array.from({ length: 400 }, (_, n) => ({ runId: `a${n}`, graph: "relay", input }) as const);
+      const runs = Array.from({ length: 150 }, (_, n) => ({ runId: `a${n}`, graph: "relay", input }) as const);
       const child = await cluster.spawnCoordinator({ workers: addresses, takeoverMs, runs });
       await child.line(/^accepted /, { timeoutMs: 30_000 });
       await child.kill();
@@ -143,7 +143,7 @@ describe.concurrent("coordinators", () => {
         timeoutMs: 20_000,
         everyMs: 100,
       });
-      for (const { runId } of runs) await (await startRelay(cluster, coordinator, runId, input)).end;
+      await Promise.all(runs.map(async ({ runId }) => (await startRelay(cluster, coordinator, runId, input)).end));
       expect(await cluster.verdict()).toMatchObject({ ...clean(runs.length), repeatedInFlight: 0, staleStarts: 0 });
     },
   );

@@ -20,7 +20,8 @@ const troubleMsMax = 2_000;
 const calmMsMax = 400;
 const silentMs = 1_000;
 const lanes = 8;
-const input = { rounds: 4, width: 2, ms: 30 };
+/** Longer than the silence limit: a run whose link stalls is not over when that is noticed. */
+const input = { rounds: 16, width: 2, ms: 40 };
 
 describe.concurrent("network", () => {
   test.each(storeKinds)("%s: no run is lost and no step committed twice over links that break at random", (kind) =>

@@ -286,7 +286,12 @@ export class World {
   readonly links: Set<Link> = new Set();
   /** Part of the store's calls that go wrong. */
   faults = 0;
+  /** Addresses that cannot be reached now. */
+  readonly refuse: Set<string> = new Set();
+  /** Called before each call to the store. */
+  onCall: (proc: Proc, key: string) => void = () => {};
   readonly #outages: Map<string, number> = new Map();
+  readonly #failing: Set<string> = new Set();
 
   constructor(sim: Sim) {
     this.sim = sim;
@@ -304,7 +309,13 @@ export class World {
     this.#outages.clear();
   }
 
-  #fault(proc: Proc): Fault {
+  /** The next call of this kind does not get through. */
+  failOnce(proc: Proc, key: string): void {
+    this.#failing.add(`${proc.name} ${key}`);
+  }
+
+  #fault(proc: Proc, key: string): Fault {
+    if (this.#failing.delete(`${proc.name} ${key}`)) return "before";
     if ((this.#outages.get(proc.name) ?? 0) > this.sim.nowMs) return "before";
     if (!this.sim.chance(this.faults)) return "none";
     return this.sim.pick(["before", "after", "late-effect", "slow"] as const);
@@ -324,7 +335,8 @@ export class World {
   async #call(proc: Proc, target: Saver, key: string, method: Function, args: unknown[]): Promise<unknown> {
     const { sim } = this;
     if (!proc.alive || !sim.call(`${proc.name} ${key}`)) return await new Promise<never>(() => {});
-    const fault = this.#fault(proc);
+    this.onCall(proc, key);
+    const fault = this.#fault(proc, key);
     const apply = async (): Promise<unknown> => {
       const result: unknown = await method.apply(target, args);
       this.witness.saw(key, args, result);
@@ -361,7 +373,7 @@ export class World {
 
   #endpoint(address: string): { readonly endpoint: WorkerEndpoint; readonly proc: Proc } {
     const found = this.endpoints.get(address);
-    if (!found?.proc.alive) throw new AgentmaticError("Unavailable", `connection refused: ${address}`);
+    if (!found?.proc.alive || this.refuse.has(address)) throw new AgentmaticError("Unavailable", `connection refused: ${address}`);
     return found;
   }
 
