@@ -67,6 +67,7 @@ export class Cluster implements FaultTarget {
   /** Starts the workers and connects to them. Leaves no process behind where that fails. */
   static async start(settings: ClusterSettings): Promise<Cluster> {
     const fleet = fleetOf(settings);
+    let cluster: Cluster | undefined;
     try {
       const workers = await Promise.all(Array.from({ length: settings.workers }, () => fleet.start()));
       const config = new ClusterConfig({
@@ -76,12 +77,13 @@ export class Cluster implements FaultTarget {
         loadBalancing: "least-loaded",
         silentMs: SILENT_MS,
       });
-      const cluster = new Cluster(settings.saver, fleet, config);
+      cluster = new Cluster(settings.saver, fleet, config);
       await cluster.coordinator.connect();
-      for (const worker of workers) await cluster.#joined(worker);
+      for (const worker of workers) await Promise.race([cluster.#joined(worker), fleet.unasked]);
       return cluster;
     } catch (error) {
       fleet.killAll();
+      await cluster?.stop();
       throw error;
     }
   }
@@ -160,6 +162,7 @@ export class Cluster implements FaultTarget {
   async #joined({ id, name, address }: WorkerProcess): Promise<void> {
     for (const deadline = performance.now() + JOIN_MS; performance.now() < deadline; await sleep(POLL_MS)) {
       if (this.coordinator.workers().some(({ info, healthy }) => info.workerId === id && healthy)) return;
+      if (this.fleet.state(name) === "dead") break;
     }
     const reason = this.coordinator.problems().get(address)?.message ?? "no answer";
     throw new Error(`worker ${name} did not join within ${JOIN_MS} ms: ${reason}`);

@@ -31,13 +31,18 @@ async function outputOf(
   context: NodeContext,
 ): Promise<LanguageModelV4ToolResultOutput> {
   let result: unknown;
+  const span = context.toolSpan(call.toolName, call.toolCallId);
   try {
     const tool = tools.find(({ name }) => name === call.toolName);
     if (!tool) throw unknownTool(call.toolName, tools);
     result = await tool.run(readInput(call.input), toolContext(call, context));
   } catch (thrown) {
-    if (isGraphInterrupt(thrown) || context.signal.aborted) throw thrown;
+    if (isGraphInterrupt(thrown)) throw thrown;
+    span.fail(AgentmaticError.from(thrown));
+    if (context.signal.aborted) throw thrown;
     return { type: "error-text", value: shortened(AgentmaticError.from(thrown).message) };
+  } finally {
+    span.end();
   }
   if (typeof result === "string") return { type: "text", value: result };
   // The tool has had its effect: a result that cannot be told is its author's mistake, not for the model to try again.

@@ -175,8 +175,9 @@ export class Coordinator implements Runner {
     const { record } = await this.#saver.admit({ spec, coordinator: this.id, whenBusy: request.whenBusy ?? "enqueue" });
     const known = this.#dispatcher.find(spec.runId);
     const tracked = known ?? this.#dispatcher.track(record);
-    const handle = tracked.handle(request.events);
-    if (!known) await this.#dispatcher.begin(tracked);
+    const handle = this.#dispatcher.follow(tracked, request.events);
+    if (this.#closed) tracked.fail(closed());
+    else if (!known) this.#dispatcher.begin(tracked);
     if (signal) this.#cancelOn(signal, spec.runId, tracked.end);
     return handle;
   }
@@ -202,20 +203,22 @@ export class Coordinator implements Runner {
   /** Follows a run that was accepted before, here or elsewhere, to its end. Throws `NotFound`. */
   async join(runId: string, events: RunRequest["events"] = []): Promise<RunHandle> {
     await this.connect();
+    this.#refuseClosed();
     const known = this.#dispatcher.find(runId);
-    if (known) return known.handle(events);
+    if (known) return this.#dispatcher.follow(known, events);
     const record = await this.#saver.getRun(runId);
     if (!record) throw new AgentmaticError("NotFound", `run ${runId} is not in the store`);
     const tracked = this.#dispatcher.track(record);
-    const handle = tracked.handle(events);
-    await this.#dispatcher.reconsider(tracked, "recovered");
+    const handle = this.#dispatcher.follow(tracked, events);
+    if (this.#closed) tracked.fail(closed());
+    else void this.#dispatcher.reconsider(tracked, "recovered");
     return handle;
   }
 
   /** Lets go of everything; accepted runs stay in the store, workers go on with theirs. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#dispatcher.close(new AgentmaticError("Unavailable", "the coordinator is closed; the run goes on"));
+    await this.#dispatcher.close(closed());
     await this.#fleet.close();
   }
 
@@ -263,6 +266,17 @@ export class Coordinator implements Runner {
   }
 
   #tell(event: CoordinatorEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (thrown) {
+        // The application's fault must not cost a run its hand-off.
+        this.#ports.logger.log("error", "an observer threw", { error: AgentmaticError.from(thrown).message });
+      }
+    }
   }
+}
+
+function closed(): AgentmaticError {
+  return new AgentmaticError("Unavailable", "the coordinator is closed; the run goes on");
 }

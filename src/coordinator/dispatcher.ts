@@ -12,9 +12,11 @@ import { candidates } from "../placement/filters.ts";
 import type { Strategy } from "../placement/strategies.ts";
 import type { Placeable, WorkerView } from "../placement/view.ts";
 import type { Ports } from "../ports.ts";
+import type { EventKind } from "../run/events.ts";
 import { changeRecord } from "../run/ledger.ts";
 import type { Dispatch, RunEnd, ToCoordinator } from "../run/link.ts";
 import { type HandoffReason, isTerminal, type RunRecord } from "../run/record.ts";
+import type { RunHandle } from "../run/runner.ts";
 import { adopt, deadState, end as endState, handOff, isPoison } from "../run/transitions.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { metricNames } from "../telemetry/names.ts";
@@ -108,13 +110,22 @@ export class Dispatcher {
     return tracked;
   }
 
-  /** Brings a run that was just accepted on its way. */
-  async begin(tracked: Tracked): Promise<void> {
-    const { record } = tracked;
-    if (isTerminal(record.state.status)) await this.ended(tracked, record);
-    else if (record.state.status === "running" || record.state.coordinator !== this.#options.coordinatorId) {
-      await this.reconsider(tracked, "recovered");
-    } else this.#enqueue(tracked);
+  /** Brings a run that was just accepted on its way, or finds out what became of it. */
+  begin(tracked: Tracked): void {
+    const { status, coordinator } = tracked.record.state;
+    if (status === "queued" && coordinator === this.#options.coordinatorId) this.#enqueue(tracked);
+    else void this.reconsider(tracked, "recovered");
+  }
+
+  /** A handle for one more reader; its kinds of events are asked for where the run is under way. */
+  follow(tracked: Tracked, kinds: readonly EventKind[]): RunHandle {
+    const before = new Set(tracked.kinds);
+    const handle = tracked.handle(kinds);
+    const { phase, link, record } = tracked;
+    if (phase === "placed" && link && kinds.some((kind) => !before.has(kind))) {
+      link.attach(tracked.runId, record.state.attempt, tracked.kinds);
+    }
+    return handle;
   }
 
   placeable({ runId, threadId, graph, residency }: RunRecord["spec"], avoid?: ReadonlySet<string>): Placeable {
@@ -231,6 +242,9 @@ export class Dispatcher {
       span.end();
       return false;
     }
+    // An attempt that ended without a hand-off of ours, as by a drain, is over all the same.
+    if (tracked.placedAttempt < state.attempt) tracked.retract(tracked.placedAttempt);
+    tracked.placedAttempt = state.attempt;
     tracked.span = span;
     tracked.phase = "placed";
     tracked.link = link;
@@ -322,6 +336,7 @@ export class Dispatcher {
     const mine = state.coordinator === coordinatorId;
     if (state.status === "queued") {
       if (!mine && !this.#recovery.orphaned(record)) return this.#watch(tracked);
+      if (state.cancelRequested) return await this.#cancelled(tracked, record);
       // A dispatch may still be under way to a worker that is only slow: its attempt must be stale when it arrives.
       if (reason === "lost" || reason === "silent") return await this.#handOff(tracked, record, reason);
       if (!mine) tracked.record = await saver.updateRun(tracked.runId, adopt(record, coordinatorId));
@@ -329,8 +344,10 @@ export class Dispatcher {
     }
     const owner = state.owner === null || state.owner === gone ? undefined : fleet.of(state.owner);
     if (owner) {
-      if (!mine && !this.#recovery.orphaned(record)) return this.#watch(tracked);
-      if (!mine) tracked.record = await saver.updateRun(tracked.runId, adopt(record, coordinatorId));
+      // Followed in any case, taken over only from a coordinator that is gone.
+      if (!mine && this.#recovery.orphaned(record)) {
+        tracked.record = await saver.updateRun(tracked.runId, adopt(record, coordinatorId));
+      }
       return await this.#reattach(tracked, owner);
     }
     // Nobody here has lost it: its owner may live on without being known here. Only its lease can tell.
@@ -370,6 +387,7 @@ export class Dispatcher {
 
   async #handOff(tracked: Tracked, record: RunRecord, reason: HandoffReason): Promise<void> {
     const { saver, coordinatorId, ports, metrics, onHandoff } = this.#options;
+    if (record.state.cancelRequested) return await this.#cancelled(tracked, record);
     const next = handOff(record, coordinatorId, reason, ports.clock.wallMs());
     if (isPoison(next, record.spec.maxAttempts)) {
       const dead = await saver.updateRun(tracked.runId, deadState(record, next.poison, next.history));
@@ -384,6 +402,13 @@ export class Dispatcher {
     const delayMs = refusalDelay(tracked);
     if (reason === "lost" || reason === "silent") tracked.refusals = 0;
     this.#enqueue(tracked, tracked.refusals === 0 ? 0 : delayMs);
+  }
+
+  /** Nobody is left who could end it, and nobody needs to go on. */
+  async #cancelled(tracked: Tracked, record: RunRecord): Promise<void> {
+    const error = { code: "Cancelled", message: "the run was cancelled" } as const;
+    const next = endState(record, "cancelled", { checkpointId: null, error });
+    await this.ended(tracked, await this.#options.saver.updateRun(tracked.runId, next));
   }
 
   /** The record is terminal: whoever waits is told what it says. */

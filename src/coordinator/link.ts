@@ -7,6 +7,7 @@
 import { AgentmaticError } from "../errors.ts";
 import type { WorkerView } from "../placement/view.ts";
 import { type Ports, sleep } from "../ports.ts";
+import { orAborted } from "../run/abort.ts";
 import { Channel } from "../run/channel.ts";
 import type {
   Dialer,
@@ -168,14 +169,10 @@ export class WorkerLink {
     let welcomed = false;
     try {
       out.push(this.#hello());
-      const over = aborted(connection.signal);
       const frames = this.#endpoint.link(out, connection.signal)[Symbol.asyncIterator]();
       // A frozen worker's stream may not end by itself: silence ends the wait.
-      for (
-        let next = await Promise.race([frames.next(), over]);
-        !next.done;
-        next = await Promise.race([frames.next(), over])
-      ) {
+      const read = () => orAborted(connection.signal, frames.next());
+      for (let next = await read(); !next.done; next = await read()) {
         this.#heardMs = this.#options.ports.clock.monotonicMs();
         if (next.value.type === "welcome") {
           welcomed = true;
@@ -258,13 +255,4 @@ export class WorkerLink {
     cancel = ports.timers.after(periodMs, check);
     return () => cancel();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  const over = new Promise<never>((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-  over.catch(() => undefined);
-  return over;
 }

@@ -44,6 +44,7 @@ export class Recovery {
   #cancel: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #sweeps = 0;
+  #started = false;
   #closed = false;
 
   constructor(options: RecoveryOptions) {
@@ -54,10 +55,16 @@ export class Recovery {
   }
 
   start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#next();
+  }
+
+  #next(): void {
     if (this.#closed) return;
     this.#running = this.#sweep().finally(() => {
       if (this.#closed) return;
-      this.#cancel = this.#options.ports.timers.after(this.#options.takeoverMs / sweepsPerLimit, () => this.start());
+      this.#cancel = this.#options.ports.timers.after(this.#options.takeoverMs / sweepsPerLimit, () => this.#next());
     });
   }
 

@@ -21,16 +21,30 @@ export async function missedEvents(
   afterSeq: number,
 ): Promise<readonly RunEvent[]> {
   const missed: StoredCheckpoint[] = [];
-  for (let before: string | undefined; missed.length < gapMax; ) {
+  let before: string | undefined;
+  for (let looked = 0; looked < gapMax; ) {
     const query = { threadId: run.threadId, limit: pageMax };
     const page = await saver.list(before === undefined ? query : { ...query, before });
-    // Newest first, and a run's commits stand together: what follows the first foreign one is older than the run.
-    const own = page.findIndex(({ checkpoint }) => checkpoint.runId !== run.runId || checkpoint.seq <= afterSeq);
-    missed.push(...(own < 0 ? page : page.slice(0, own)));
-    if (own >= 0 || page.length < pageMax) return missed.reverse().flatMap((one) => eventsOf(one, run, kinds));
+    for (const stored of page) {
+      const { checkpoint } = stored;
+      const own = checkpoint.runId === run.runId;
+      // Newest first: later runs of the thread, then this one's commits together, then what is older than it.
+      if (checkpoint.seq <= afterSeq || (!own && missed.length > 0)) return inOrder(missed, run, kinds);
+      if (own) missed.push(stored);
+    }
+    if (page.length < pageMax) return inOrder(missed, run, kinds);
+    looked += page.length;
     before = page.at(-1)!.checkpoint.checkpointId;
   }
   throw new AgentmaticError("ResourceExhausted", `more than ${gapMax} events were missed`);
+}
+
+function inOrder(
+  newestFirst: readonly StoredCheckpoint[],
+  run: { readonly runId: string; readonly attempt: number },
+  kinds: readonly EventKind[],
+): readonly RunEvent[] {
+  return newestFirst.toReversed().flatMap((one) => eventsOf(one, run, kinds));
 }
 
 function eventsOf(

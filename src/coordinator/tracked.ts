@@ -32,6 +32,9 @@ export class Tracked {
   refusals = 0;
   /** Not to be placed before this monotonic time. */
   notBeforeMs = 0;
+  /** The attempt that was placed last; 0 before the first. */
+  placedAttempt = 0;
+  #retracted = 0;
   /** True where commits may have been made of which this process was not told: its feed was broken off or is a new one. */
   behind = false;
   readonly avoid: Set<string> = new Set();
@@ -39,7 +42,9 @@ export class Tracked {
   readonly #resolve: (end: RunEnd) => void;
   readonly #reject: (error: unknown) => void;
   readonly #readers: Set<Reader> = new Set();
+  /** The newest that was heard of, and the newest that readers were told of. */
   #epoch = 0;
+  #passedEpoch = 0;
   #held: RunEvent[] = [];
   #holds = 0;
   /** By kind, the newest commit whose event was passed on: a repeated one is not. */
@@ -104,9 +109,7 @@ export class Tracked {
   /** Committed events that were made again from the store, in order. */
   replay(events: readonly RunEvent[]): void {
     for (const event of events) {
-      // A commit stands whatever came after it: under an older epoch a follower would take it for void.
-      if (event.seq > (this.#passed.get(event.kind) ?? 0))
-        this.#pass({ ...event, epoch: Math.max(event.epoch, this.#epoch) });
+      if (event.seq > (this.#passed.get(event.kind) ?? 0)) this.#pass(event);
     }
     this.#holds = Math.max(0, this.#holds - 1);
     if (this.#holds === 0) this.#release();
@@ -117,7 +120,11 @@ export class Tracked {
     for (const event of this.#held.splice(0)) this.#pass(event);
   }
 
-  #pass(event: RunEvent): void {
+  #pass(given: RunEvent): void {
+    // A commit stands whatever came after it: under an older epoch a follower would take it for void. Tokens do not.
+    if (given.seq === 0 && given.epoch < this.#passedEpoch) return;
+    this.#passedEpoch = Math.max(this.#passedEpoch, given.epoch);
+    const event = given.epoch === this.#passedEpoch ? given : { ...given, epoch: this.#passedEpoch };
     // Each node has an `updates` event of its own for one commit; of the other kinds there is one.
     if (event.seq > 0) {
       const passed = this.#passed.get(event.kind) ?? 0;
@@ -134,6 +141,8 @@ export class Tracked {
 
   /** Tells the readers that tokens and custom events of a lost attempt are void (P16). */
   retract(attempt: number): void {
+    if (attempt <= this.#retracted) return;
+    this.#retracted = attempt;
     const data = encodeValue({ attempt });
     const place = { seq: 0, ns: "", node: "", taskId: "" };
     this.event({ runId: this.runId, kind: "retract", epoch: this.#epoch, attempt, ...place, data });

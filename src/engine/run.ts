@@ -5,11 +5,11 @@ import type { Claim, Commit, RunFinish, Saver, StoredCheckpoint, TaskWrites } fr
 import { AgentmaticError, errorValue } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { Ports } from "../ports.ts";
+import { orAborted } from "../run/abort.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type TraceContext } from "../run/record.ts";
 import { noSpans, type Span, type Spans } from "../telemetry/spans.ts";
-import { orAborted } from "./abort.ts";
 import { type Answers, answersFrom, resumeWrites } from "./answers.ts";
 import { commitDurably, putWritesDurably } from "./durable.ts";
 import type { HeldLease } from "./lease.ts";

@@ -4,10 +4,10 @@ import type { Claim, StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts
 import { AgentmaticError } from "../errors.ts";
 import { GraphInterrupt, isGraphInterrupt, type NodeContext } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
+import { orAborted } from "../run/abort.ts";
 import type { EventKind } from "../run/events.ts";
 import type { TraceContext } from "../run/record.ts";
 import { noSpans, type Spans } from "../telemetry/spans.ts";
-import { orAborted } from "./abort.ts";
 import { answersOf, interruptId, interruptWrite } from "./answers.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Task, TaskOutcome, TaskResult } from "./step.ts";
@@ -69,8 +69,8 @@ export class Superstep {
   }
 
   /** What a node and its conditional edges are given. */
-  context(node: string, taskId: string): NodeContext {
-    const { claim, snapshot, abort, plan, config = {}, pending } = this.#options;
+  context(node: string, taskId: string, trace: TraceContext | undefined = this.#options.trace): NodeContext {
+    const { claim, snapshot, abort, plan, config = {}, pending, spans = noSpans } = this.#options;
     const { spec, state } = claim.record;
     let asked = 0;
     let answers: ReadonlyMap<string, unknown> | undefined;
@@ -93,6 +93,14 @@ export class Superstep {
         const id = interruptId(taskId, asked++);
         if (answers.has(id)) return answers.get(id) as Answer;
         throw new GraphInterrupt(id, value);
+      },
+      toolSpan: (tool, callId) => {
+        const attributes = {
+          "gen_ai.operation.name": "execute_tool",
+          "gen_ai.tool.name": tool,
+          "gen_ai.tool.call.id": callId,
+        };
+        return spans.start("agentmatic.tool.call", { ...attributes, "agentmatic.node": node }, trace);
       },
       stream: (data) => {
         if (this.#options.wants("custom")) this.#options.event("custom", { node, taskId, data });
@@ -152,13 +160,19 @@ export class Superstep {
   async #perform(task: Task): Promise<void> {
     const { plan, snapshot, abort, wants, event, spans = noSpans, trace } = this.#options;
     const node = task.node.name;
-    const context = this.context(node, task.id);
-    if (wants("tasks")) event("tasks", { node, taskId: task.id, data: { phase: "start" } });
+    const { runId, correlationId } = this.#options.claim.record.spec;
     const span = spans.start(
       "agentmatic.node.execute",
-      { "agentmatic.node": node, "agentmatic.step": context.step },
+      {
+        "agentmatic.run.id": runId,
+        "agentmatic.node": node,
+        "agentmatic.step": snapshot.step + 1,
+        "agentmatic.correlation.id": correlationId,
+      },
       trace,
     );
+    const context = this.context(node, task.id, span.trace ?? trace);
+    if (wants("tasks")) event("tasks", { node, taskId: task.id, data: { phase: "start" } });
     try {
       const result = await runTask(plan, snapshot, task, context);
       if (abort.aborted) throw abort.reason;

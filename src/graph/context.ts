@@ -2,6 +2,12 @@
 import { AgentmaticError } from "../errors.ts";
 import type { AsyncContext } from "../ports.ts";
 
+export interface ToolSpan {
+  /** The code only is recorded, as a message may hold state. */
+  fail(error: AgentmaticError): void;
+  end(): void;
+}
+
 export interface NodeContext {
   readonly runId: string;
   readonly threadId: string;
@@ -26,6 +32,8 @@ export interface NodeContext {
    * The node runs again from its top, so what stands before must bear that. Several calls are answered in order.
    */
   interrupt<Answer = unknown>(value: unknown): Answer;
+  /** Opens a span `agentmatic.tool.call` under this node's, for one call of a tool; no content, end it. */
+  toolSpan(tool: string, callId: string): ToolSpan;
   /** Sends a `custom` event to the run's followers, before the step is committed. */
   stream(data: unknown): void;
 }

@@ -198,10 +198,11 @@ export function newRunToWire(path: string, newRun: NewRun): worker.NewRun {
     resume: newRun.resume === undefined ? undefined : jsonToWire(`${path}.resume`, newRun.resume),
     context: contextToWire(newRun.context),
     maxSteps: newRun.maxSteps,
+    events: kindsToWire(newRun.events),
   });
 }
 
-/** Ids may be empty: the worker mints them. */
+/** Ids may be empty: the worker mints them. `events` are those for a caller who names none. */
 export function newRunFromWire(path: string, message: worker.NewRun, events: readonly EventKind[]): NewRun {
   const { runId, threadId, graph, input, resume, maxSteps } = message;
   if (runId !== "") checkId(`${path}.run_id`, runId);
@@ -217,7 +218,7 @@ export function newRunFromWire(path: string, message: worker.NewRun, events: rea
     ...(resume ? { resume: jsonFromWire(`${path}.resume`, resume) } : {}),
     context: contextFromWire(message.context),
     maxSteps,
-    events,
+    events: message.events.length > 0 ? kindsFromWire(`${path}.events`, message.events) : events,
   };
 }
 

@@ -1,7 +1,8 @@
 /** The worker's face to its callers: one session for each coordinator's link, and single executions. */
 import { encodeValue } from "../checkpoint/codec.ts";
-import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
+import { AgentmaticError, errorValue, fromErrorValue, invalid } from "../errors.ts";
 import { Channel } from "../run/channel.ts";
+import { changeRecord } from "../run/ledger.ts";
 import type {
   Dispatch,
   ExecuteFrame,
@@ -13,9 +14,10 @@ import type {
   WorkerInfo,
 } from "../run/link.ts";
 import { makeSpec } from "../run/spec.ts";
+import { end as endState } from "../run/transitions.ts";
 import type { Follower } from "./feed.ts";
 import { Session } from "./session.ts";
-import type { Slots } from "./slots.ts";
+import type { Active, Slots } from "./slots.ts";
 
 /** Frames of one execution that wait for their reader. */
 const executeBufferMax = 256;
@@ -66,8 +68,7 @@ export class Endpoint implements WorkerEndpoint {
       },
       flow: () => (frames.size < executeBufferMax ? undefined : flow),
     };
-    const dispatch = run.type === "dispatch" ? run : await this.#admit(run);
-    const active = this.#worker.take(dispatch, follower);
+    const active = run.type === "dispatch" ? this.#worker.take(run, follower) : await this.#takeNew(run, follower);
     // A new run belongs to its caller: without the caller there is nobody to answer to.
     const onAbort = () => {
       if (run.type === "new") active.cancel.abort();
@@ -87,7 +88,29 @@ export class Endpoint implements WorkerEndpoint {
     }
   }
 
-  /** Writes the record of a caller's run, with a slot in sight. */
+  /** A run is accepted with its slot kept free, or not at all. */
+  async #takeNew(run: NewRun, follower: Follower): Promise<Active> {
+    const release = this.#worker.reserve();
+    let dispatch: Dispatch;
+    try {
+      dispatch = await this.#admit(run);
+    } finally {
+      release();
+    }
+    try {
+      return this.#worker.take(dispatch, follower);
+    } catch (thrown) {
+      // The worker began to drain meanwhile: refused is refused.
+      const { saver } = this.#worker;
+      const outcome = { checkpointId: null, error: errorValue(AgentmaticError.from(thrown)) };
+      await changeRecord(saver, dispatch.runId, (now) =>
+        now.state.status === "queued" ? endState(now, "cancelled", outcome) : undefined,
+      );
+      throw thrown;
+    }
+  }
+
+  /** Writes the record of a caller's run. */
   async #admit(run: NewRun): Promise<Dispatch> {
     const worker = this.#worker;
     const plan = worker.plans.get(run.graph);
@@ -95,9 +118,6 @@ export class Endpoint implements WorkerEndpoint {
       const known = [...worker.plans.keys()].join(", ") || "none";
       throw invalid("graph", `"${run.graph}" is not served here; served: ${known}`);
     }
-    if (worker.draining) throw new AgentmaticError("Unavailable", "the worker is draining");
-    if (worker.free === 0)
-      throw new AgentmaticError("ResourceExhausted", "all slots are taken", { retryAfterMs: 1_000 });
     worker.checkResidency(run.context.residency);
     const resumes = run.resume !== undefined;
     if (resumes && run.input !== undefined) throw invalid("resume", "cannot stand beside input");

@@ -98,7 +98,8 @@ export class Session {
         this.#refuse(frame.runId, frame.attempt, new AgentmaticError("NotFound", "the run is not in a slot here"));
         return;
       }
-      const follower = this.#follower();
+      // Asked again, as for more kinds of events, it stays one follower.
+      const follower = this.#followed.get(active) ?? this.#follower();
       active.feed.follow(follower, frame.events);
       this.#track(active, follower);
       this.#send({ type: "accepted", runId: frame.runId, attempt: frame.attempt });

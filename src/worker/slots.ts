@@ -1,4 +1,5 @@
 /** The slots of a worker: takes runs into them, claims and executes them, hands them over when it drains. */
+import { storedEnd } from "../checkpoint/ended.ts";
 import type { Claim, Saver } from "../checkpoint/saver.ts";
 import { LeaseKeeper } from "../engine/lease.ts";
 import { executeRun } from "../engine/run.ts";
@@ -6,7 +7,7 @@ import { AgentmaticError, type ErrorValue, errorValue } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { type Ports, sleep } from "../ports.ts";
 import type { Dispatch, InlineRun, RunEnd, StoreRef, WorkerInfo } from "../run/link.ts";
-import { isTerminal, type ResidencyRule } from "../run/record.ts";
+import { isTerminal, type ResidencyRule, type RunState } from "../run/record.ts";
 import { makeSpec } from "../run/spec.ts";
 import { handOff } from "../run/transitions.ts";
 import { type Metrics, noMetrics } from "../telemetry/metrics.ts";
@@ -62,6 +63,7 @@ export class Slots {
   readonly #listeners: Set<() => void> = new Set();
   #store: StoreRef | undefined;
   #draining = false;
+  #reserved = 0;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -101,7 +103,7 @@ export class Slots {
   }
 
   get free(): number {
-    return this.#draining ? 0 : Math.max(0, this.slots - this.#active.size);
+    return this.#draining ? 0 : Math.max(0, this.slots - this.#active.size - this.#reserved);
   }
 
   ready(): { readonly ok: boolean; readonly reasons: readonly string[] } {
@@ -113,6 +115,16 @@ export class Slots {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Keeps a slot free until the returned function is called. Throws `Unavailable` (draining), `ResourceExhausted`. */
+  reserve(): () => void {
+    if (this.#draining) throw new AgentmaticError("Unavailable", "the worker is draining");
+    if (this.free === 0) throw new AgentmaticError("ResourceExhausted", "all slots are taken", { retryAfterMs: 1_000 });
+    this.#reserved++;
+    return () => {
+      this.#reserved--;
+    };
   }
 
   find(runId: string): Active | undefined {
@@ -164,7 +176,8 @@ export class Slots {
     if (this.#draining) throw new AgentmaticError("Unavailable", "the worker is draining");
     if (!this.#store) throw new AgentmaticError("Unavailable", "the worker is starting");
     if (this.#active.has(runId)) throw new AgentmaticError("AlreadyExists", `run ${runId} is in a slot here`);
-    if (this.#active.size >= this.slots) throw new AgentmaticError("ResourceExhausted", "all slots are taken");
+    if (this.#active.size + this.#reserved >= this.slots)
+      throw new AgentmaticError("ResourceExhausted", "all slots are taken");
     const plan = this.plans.get(graph.name);
     if (plan?.version !== graph.version) {
       const here = plan ? `version ${plan.version}` : "no graph of this name";
@@ -192,8 +205,11 @@ export class Slots {
     const startMs = ports.clock.monotonicMs();
     let claim: Claim;
     try {
-      if (dispatch.inline && !saver.shared) await this.#admitInline(dispatch, dispatch.inline);
-      claim = await saver.claim({ runId, threadId, attempt, owner: this.id, nonce: ports.ids.next() });
+      const inline = dispatch.inline && !saver.shared ? await this.#admitInline(dispatch, dispatch.inline) : undefined;
+      // What it ended with while nobody could be told.
+      if (inline && isTerminal(inline.status)) return await storedEnd(saver, runId, threadId, inline);
+      const held = inline?.attempt ?? attempt;
+      claim = await saver.claim({ runId, threadId, attempt: held, owner: this.id, nonce: ports.ids.next() });
     } catch (thrown) {
       return stopped(dispatch, AgentmaticError.from(thrown));
     }
@@ -229,9 +245,10 @@ export class Slots {
   }
 
   /** Without a shared store the record travels with the dispatch and lives here, for as long as this process does. */
-  async #admitInline({ runId, threadId, graph, context }: Dispatch, inline: InlineRun): Promise<void> {
+  async #admitInline({ runId, threadId, graph, context }: Dispatch, inline: InlineRun): Promise<RunState> {
     const spec = await makeSpec({ runId, threadId, graph, context, ...inline }, this.ports);
-    await this.saver.admit({ spec, coordinator: null, whenBusy: "enqueue" });
+    const { record } = await this.saver.admit({ spec, coordinator: null, whenBusy: "enqueue" });
+    return record.state;
   }
 
   /** Hands a run over in the middle of a superstep, and says so: waiting for the stream to break would cost it an attempt. */

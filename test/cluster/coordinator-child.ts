@@ -6,15 +6,14 @@ import process from "node:process";
 import { ClusterConfig, Coordinator } from "../../adapters/cluster/mod.ts";
 import { PostgresSaver } from "../../adapters/postgres/mod.ts";
 import { SqliteSaver } from "../../adapters/sqlite/mod.ts";
-import { AgentmaticError, type CompiledGraph } from "../../src/mod.ts";
+import { AgentmaticError } from "../../src/mod.ts";
+import type { RunHandle } from "../../src/run/runner.ts";
 import { bind } from "./bind.ts";
-import { gated, relay } from "./graphs.ts";
+import { gated, type RelayInput, relay, relayStart } from "./graphs.ts";
 
-export interface ChildRun {
-  readonly runId: string;
-  readonly graph: "relay" | "gated";
-  readonly input: object;
-}
+export type ChildRun =
+  | { readonly runId: string; readonly graph: "relay"; readonly input: RelayInput }
+  | { readonly runId: string; readonly graph: "gated"; readonly input: { readonly gate: string } };
 
 export interface ChildOptions {
   readonly url: string;
@@ -28,7 +27,6 @@ const saver = url.startsWith("sqlite:") ? SqliteSaver.fromUrl(url) : PostgresSav
 const limits = takeoverMs === undefined ? {} : { takeoverMs };
 const config = new ClusterConfig({ topology: "coordinator-worker", workers, ...limits });
 const coordinator = new Coordinator({ config, saver });
-const graphs: Record<string, CompiledGraph> = { relay: relay as CompiledGraph, gated: gated as CompiledGraph };
 
 await coordinator.connect();
 console.log(`coordinator ${coordinator.id}`);
@@ -36,10 +34,10 @@ await Promise.all(runs.map(follow));
 console.log("all ended");
 setInterval(() => {}, 60_000);
 
-async function follow({ runId, graph, input }: ChildRun): Promise<void> {
+async function follow(run: ChildRun): Promise<void> {
+  const { runId } = run;
   try {
-    const bound = bind(graphs[graph]!, coordinator, saver);
-    const handle = await bound.start(input, { threadId: `t-${runId}`, runId }, []);
+    const handle = await begin(run);
     console.log(`accepted ${runId}`);
     const { status } = await handle.end;
     console.log(`ended ${runId} ${status}`);
@@ -47,4 +45,11 @@ async function follow({ runId, graph, input }: ChildRun): Promise<void> {
     const { code, message } = AgentmaticError.from(thrown);
     console.log(`failed ${runId} ${code} ${message}`);
   }
+}
+
+function begin({ runId, graph, input }: ChildRun): Promise<RunHandle> {
+  const config = { threadId: `t-${runId}`, runId };
+  return graph === "relay"
+    ? bind(relay, coordinator, saver).start(relayStart(input), config, [])
+    : bind(gated, coordinator, saver).start(input, config, []);
 }

@@ -62,6 +62,11 @@ export interface RelayInput {
   readonly ms: number;
 }
 
+/** Sets the count of rounds back, which the thread's run before has left. */
+export function relayStart(input: RelayInput): RelayInput & { round: number } {
+  return { ...input, round: 0 };
+}
+
 /** What a relay must come to, whoever ran it. */
 export function relayResult({ rounds, width }: RelayInput): { sum: number; tasks: number } {
   let sum = 0;

@@ -5,15 +5,28 @@ import { decodeValue } from "../../src/checkpoint/codec.ts";
 import type { RunEnd } from "../../src/run/link.ts";
 import { bind } from "./bind.ts";
 import type { Cluster } from "./cluster.ts";
-import { gated, type RelayInput, relay, relayResult } from "./graphs.ts";
+import { gated, type RelayInput, relay, relayResult, relayStart } from "./graphs.ts";
 import type { Mark, Start } from "./witness.ts";
 
+/** Where a relay stands on its thread, if it does not have one of its own. */
+export interface Place {
+  readonly threadId: string;
+  /** 1 for the thread's first run. */
+  readonly nth: number;
+}
+
 /** Starts a relay; its id counts as accepted once that is acknowledged. */
-export async function startRelay(cluster: Cluster, coordinator: Coordinator, runId: string, input: RelayInput) {
+export async function startRelay(
+  cluster: Cluster,
+  coordinator: Coordinator,
+  runId: string,
+  input: RelayInput,
+  { threadId, nth }: Place = { threadId: `t-${runId}`, nth: 1 },
+) {
   const graph = bind(relay, coordinator, cluster.saver);
-  const handle = await graph.start(input, { threadId: `t-${runId}`, runId }, []);
+  const handle = await graph.start(relayStart(input), { threadId, runId }, []);
   cluster.accepted.push(runId);
-  return { runId, end: handle.end.then((end) => expectResult(end, runId, input)) };
+  return { runId, end: handle.end.then((end) => expectResult(end, runId, input, nth)) };
 }
 
 /** Starts a run that stands in its second step until the file `gate` is there. */
@@ -24,12 +37,14 @@ export async function startGated(cluster: Cluster, coordinator: Coordinator, run
   return { runId, end: handle.end };
 }
 
-export function expectResult(end: RunEnd, runId: string, input: RelayInput): RunEnd {
+export function expectResult(end: RunEnd, runId: string, input: RelayInput, nth = 1): RunEnd {
   expect(end, `the end of ${runId}`).toMatchObject({ status: "succeeded" });
   const { sum, trail } = decodeValue(end.values!) as { sum: number; trail: Mark[] };
+  const result = relayResult(input);
   expect({ runId, sum, tasks: new Set(trail.map(({ taskId }) => taskId)).size }).toEqual({
     runId,
-    ...relayResult(input),
+    sum: nth * result.sum,
+    tasks: nth * result.tasks,
   });
   return end;
 }

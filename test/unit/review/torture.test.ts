@@ -11,6 +11,7 @@ import { AgentmaticError } from "../../../src/errors.ts";
 import type { NodeContext } from "../../../src/graph/context.ts";
 import type { Plan } from "../../../src/graph/plan.ts";
 import { Annotation, decodeValue, encodeValue, END, MemorySaver, Send, START, StateGraph } from "../../../src/mod.ts";
+import type { RunEvent } from "../../../src/run/events.ts";
 import type { RunEnd } from "../../../src/run/link.ts";
 import { isTerminal, type RunStatus } from "../../../src/run/record.ts";
 import type { RunRequest } from "../../../src/run/runner.ts";
@@ -211,7 +212,7 @@ class Torture {
     };
     for (;;) {
       const lead = this.sim.pick(this.leads.filter(({ proc }) => proc.alive));
-      const accepted = await Promise.race([this.#start(lead, call), this.sim.sleep(5_000).then(() => false)]);
+      const accepted = await Promise.race([this.#start(lead, call, request), this.sim.sleep(5_000).then(() => false)]);
       if (accepted) break;
       await this.sim.sleep(this.sim.between(10, 500));
     }
@@ -219,7 +220,7 @@ class Torture {
     this.#open--;
   }
 
-  async #start(lead: Lead, call: RunRequest): Promise<boolean> {
+  async #start(lead: Lead, call: RunRequest, request: Request): Promise<boolean> {
     try {
       const handle = await lead.coordinator.start(call);
       const seen: (typeof this.ends)[number] = { lead, runId: handle.runId };
@@ -232,7 +233,7 @@ class Torture {
           seen.error = error;
         },
       );
-      void this.#follow(handle.events, call.runId!);
+      void this.#follow(handle.events, request, lead);
       return true;
     } catch (thrown) {
       const { code, message } = AgentmaticError.from(thrown);
@@ -241,20 +242,42 @@ class Torture {
     }
   }
 
-  async #follow(events: AsyncIterable<{ kind: string; seq: number; epoch: number }>, runId: string): Promise<void> {
-    let seq = 0;
+  /** Reads a run's events as a caller would; what is missing or out of order is a problem (P16). */
+  async #follow(events: AsyncIterable<RunEvent>, request: Request, lead: Lead): Promise<void> {
+    const { runId, threadId } = request;
+    const seen: number[] = [];
     let epoch = 0;
+    let spoke = 0;
     try {
       for await (const event of events) {
         if (event.epoch < epoch) this.sim.problem(`run ${runId}: an event of epoch ${event.epoch} after ${epoch}`);
         epoch = event.epoch;
-        if (event.kind !== "values") continue;
-        if (event.seq <= seq) this.sim.problem(`run ${runId}: values of commit ${event.seq} after ${seq}`);
-        seq = event.seq;
+        if (event.kind === "values") {
+          if (event.seq <= (seen.at(-1) ?? 0)) this.sim.problem(`run ${runId}: values of ${event.seq} after ${seen.at(-1)}`);
+          seen.push(event.seq);
+        } else if (event.kind === "retract") {
+          spoke = 0;
+        } else if (event.kind === "custom") {
+          if (spoke !== 0 && spoke < event.epoch && !this.#committed(threadId, spoke)) {
+            this.sim.problem(`run ${runId}: words of epoch ${spoke} were not retracted before those of ${event.epoch}`);
+          }
+          spoke = event.epoch;
+        }
       }
     } catch {
-      // Its end says more.
+      // Its end says more; a reader that was told that it missed something knows.
+      return;
     }
+    if (!lead.proc.alive || seen.length === 0) return;
+    const rows = [...(this.world.store.threads.get(threadId)?.rows.values() ?? [])];
+    const all = rows.filter(({ checkpoint }) => checkpoint.runId === runId).map(({ seq }) => seq);
+    const missing = all.filter((seq) => seq > seen[0]! && !seen.includes(seq));
+    if (missing.length > 0) this.sim.problem(`run ${runId}: values of ${missing} are missing, seen ${seen}`);
+  }
+
+  /** True where the newest epoch at or below this one left a commit: its words may stand. */
+  #committed(threadId: string, epoch: number): boolean {
+    return [...(this.world.store.threads.get(threadId)?.rows.values() ?? [])].some((row) => row.epoch === epoch);
   }
 
   async cancel(request: Request): Promise<void> {

@@ -2,7 +2,7 @@
  * Measures the SQLite saver's commits beside a bare insert loop with the same settings and the same file system, in one
  * run: only the ratios mean anything on a machine that does other things too.
  *
- *   node test/conformance/sqlite-bench.ts [SECONDS a row, default 2]
+ *   node bench/sqlite.ts [SECONDS a row, default 2]
  *
  * Measured: commits of one superstep (a 300-byte value, a 100-byte body), 50 a run, with admission and claim of each run
  * (not counted) among them; latency from call to durable answer; the event loop's delays. Not measured: reads, task
@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
-import { SqliteSaver } from "../../adapters/sqlite/mod.ts";
+import { SqliteSaver } from "../adapters/sqlite/mod.ts";
 
 const program = import.meta.filename;
 const commitsPerRun = 50;
