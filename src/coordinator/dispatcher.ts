@@ -44,6 +44,8 @@ export interface DispatcherOptions {
 
 const storeRetryFirstMs = 50;
 const storeRetryMaxMs = 2_000;
+/** Tries to read what a follower missed, before it is told that something is missing. */
+const catchUpTriesMax = 6;
 const refusalDelayMs = 20;
 const refusalDelayMaxMs = 2_000;
 
@@ -312,7 +314,7 @@ export class Dispatcher {
     if (tracked.phase === "ended") return;
     tracked.phase = "checking";
     tracked.span?.end();
-    const { logger, timers, random } = this.#options.ports;
+    const { logger } = this.#options.ports;
     for (let delayMs = storeRetryFirstMs; !this.#closed; delayMs = Math.min(storeRetryMaxMs, delayMs * 2)) {
       try {
         await this.#decide(tracked, reason, gone);
@@ -321,7 +323,7 @@ export class Dispatcher {
         const { code } = AgentmaticError.from(thrown);
         logger.log("warn", "a run's record was not read or written", { runId: tracked.runId, code });
       }
-      await new Promise<void>((resolve) => timers.after(delayMs * (0.5 + random.next() / 2), resolve));
+      await this.#pause(delayMs);
     }
   }
 
@@ -362,22 +364,31 @@ export class Dispatcher {
     const { replayable, runId, record } = tracked;
     if (replayable.length === 0) return;
     tracked.hold();
-    try {
-      const { threadId } = record.spec;
-      const { attempt } = record.state;
-      const missed = await missedEvents(
-        this.#options.saver,
-        { runId, threadId, attempt },
-        replayable,
-        tracked.passedSeq,
-      );
-      tracked.replay(missed);
-    } catch (thrown) {
-      const { code } = AgentmaticError.from(thrown);
-      this.#options.ports.logger.log("warn", "missed events were not read", { runId, code });
-      const text = `run ${runId} goes on; events of it were missed and could not be read again`;
-      tracked.breakOff(new AgentmaticError("Unavailable", text, { cause: thrown }));
+    const run = { runId, threadId: record.spec.threadId, attempt: record.state.attempt };
+    const { logger } = this.#options.ports;
+    let delayMs = storeRetryFirstMs;
+    for (let tries = 1; ; tries++) {
+      try {
+        tracked.replay(await missedEvents(this.#options.saver, run, replayable, tracked.passedSeq));
+        return;
+      } catch (thrown) {
+        logger.log("warn", "missed events were not read", { runId, code: AgentmaticError.from(thrown).code });
+        if (tries < catchUpTriesMax && !this.#closed) {
+          await this.#pause(delayMs);
+          delayMs *= 2;
+          continue;
+        }
+        const text = `run ${runId} goes on; events of it were missed and could not be read again`;
+        tracked.breakOff(new AgentmaticError("Unavailable", text, { cause: thrown }));
+        tracked.replay([]);
+        return;
+      }
     }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    const { timers, random } = this.#options.ports;
+    return new Promise((resolve) => timers.after(delayMs * (0.5 + random.next() / 2), resolve));
   }
 
   /** Somebody else is at it: looked at again at the next sweep. */

@@ -122,7 +122,7 @@ export class Tracked {
 
   #pass(given: RunEvent): void {
     // A commit stands whatever came after it: under an older epoch a follower would take it for void. Tokens do not.
-    if (given.seq === 0 && given.epoch < this.#passedEpoch) return;
+    if (given.seq === 0 && given.kind !== "retract" && given.epoch < this.#passedEpoch) return;
     this.#passedEpoch = Math.max(this.#passedEpoch, given.epoch);
     const event = given.epoch === this.#passedEpoch ? given : { ...given, epoch: this.#passedEpoch };
     // Each node has an `updates` event of its own for one commit; of the other kinds there is one.

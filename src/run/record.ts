@@ -64,7 +64,7 @@ export interface RunSpec {
   readonly createdAtMs: number;
 }
 
-/** Why an attempt ended without ending the run. `lost` and `silent` may be the run's own doing (P14). */
+/** Why an attempt ended without ending the run. `lost`, `silent` and `recovered` may be the run's own doing (P14). */
 export type HandoffReason = "lost" | "silent" | "drained" | "refused" | "fenced" | "recovered";
 
 export interface AttemptRecord {

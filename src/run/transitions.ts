@@ -34,13 +34,14 @@ export function initialState(coordinator: string | null): RunState {
   };
 }
 
-/** Gives the run to its next attempt. Only a worker lost without progress, dead or silent, counts as poison (P14). */
+/** Gives the run to its next attempt. Only a worker lost without progress (dead, silent, its lease run out) counts as poison (P14). */
 export function handOff(record: RunRecord, coordinator: string, reason: HandoffReason, atMs: number): RunState {
   const { state } = record;
   refuseTerminal(record, "handed off");
   const progressed = state.claimSeq === null || record.headSeq > state.claimSeq;
   const claimed = state.status === "running";
-  const lost = reason === "lost" || reason === "silent";
+  // A lease that ran out (`recovered`) is a lost worker too, whoever found it.
+  const lost = reason === "lost" || reason === "silent" || reason === "recovered";
   const poison = lost && claimed && !progressed ? state.poison + 1 : progressed ? 0 : state.poison;
   const entry: AttemptRecord = { attempt: state.attempt, worker: state.owner ?? "", reason, atMs };
   return {
