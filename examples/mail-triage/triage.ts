@@ -79,9 +79,11 @@ async function runThrough(
     seconds: (performance.now() - began) / 1000,
     workers: cluster.loads(),
   }));
+  const canFreeze = process.platform !== "win32";
+  if (!canFreeze && options.freezes > 0) progress.note("no worker is frozen: this system has no SIGSTOP");
   cluster.onDown((name, reason) => progress.note(`the coordinator finds ${name} ${reason}`));
   const saboteur = new Saboteur({
-    plan: planFaults(mails.length, options.kills, options.freezes),
+    plan: planFaults(mails.length, options.kills, canFreeze ? options.freezes : 0),
     target: cluster,
     random: seeded(options.seed),
     note: (text) => progress.note(text),

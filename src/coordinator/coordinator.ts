@@ -10,6 +10,7 @@ import { impossible } from "../placement/filters.ts";
 import { leastLoaded, type Strategy } from "../placement/strategies.ts";
 import type { WorkerView } from "../placement/view.ts";
 import type { Ports } from "../ports.ts";
+import { checkCount, checkMs } from "../run/check.ts";
 import { changeRecord } from "../run/ledger.ts";
 import type { Dialer, GraphRef } from "../run/link.ts";
 import { type HandoffReason, isTerminal, type RunRecord, type RunSpec } from "../run/record.ts";
@@ -71,13 +72,20 @@ export class Coordinator implements Runner {
   readonly #dispatcher: Dispatcher;
   readonly #listeners: Set<(event: CoordinatorEvent) => void> = new Set();
   #starting: Promise<void> | undefined;
+  readonly #queueMax: number;
+  /** Runs on their way into the store. */
+  #admitting = 0;
   #closed = false;
 
   constructor(options: CoordinatorOptions) {
     const { saver, ports, dialer, workers, graphs = [], packageVersion = "" } = options;
+    checkMs("silentMs", options.silentMs);
+    checkMs("takeoverMs", options.takeoverMs);
+    checkCount("queueMax", options.queueMax ?? queueMaxDefault, 1, Number.MAX_SAFE_INTEGER);
     this.#saver = saver;
     this.#ports = ports;
     this.id = ports.ids.next();
+    this.#queueMax = options.queueMax ?? queueMaxDefault;
     this.#fleet = new Fleet({
       saver,
       dialer,
@@ -101,7 +109,6 @@ export class Coordinator implements Runner {
       coordinatorId: this.id,
       strategy: options.strategy ?? leastLoaded(),
       takeoverMs: options.takeoverMs ?? takeoverMsDefault,
-      queueMax: options.queueMax ?? queueMaxDefault,
       metrics: options.metrics ?? noMetrics,
       spans: options.spans ?? noSpans,
       onHandoff: (runId, workerId, reason) => {
@@ -172,7 +179,11 @@ export class Coordinator implements Runner {
     const spec = await makeSpec(request, this.#ports);
     await this.connect();
     if (!this.#dispatcher.find(spec.runId)) this.#checkAdmission(spec);
-    const { record } = await this.#saver.admit({ spec, coordinator: this.id, whenBusy: request.whenBusy ?? "enqueue" });
+    this.#admitting++;
+    const admission = { spec, coordinator: this.id, whenBusy: request.whenBusy ?? "enqueue" } as const;
+    const { record } = await this.#saver.admit(admission).finally(() => {
+      this.#admitting--;
+    });
     const known = this.#dispatcher.find(spec.runId);
     const tracked = known ?? this.#dispatcher.track(record);
     const handle = this.#dispatcher.follow(tracked, request.events);
@@ -228,8 +239,9 @@ export class Coordinator implements Runner {
 
   #checkAdmission(spec: RunSpec): void {
     this.#refuseClosed();
-    if (this.#dispatcher.queueFull) {
-      const text = `the queue is full: ${this.queueDepth} runs wait for a worker`;
+    const waiting = this.#dispatcher.waiting + this.#admitting;
+    if (waiting >= this.#queueMax) {
+      const text = `the queue is full: ${waiting} runs wait for a worker or for their turn`;
       throw new AgentmaticError("ResourceExhausted", text, { retryAfterMs: 1_000 });
     }
     if (!this.#fleet.known) return;

@@ -7,7 +7,7 @@
  */
 import { storedEnd } from "../checkpoint/ended.ts";
 import type { Saver, StoreIdentity } from "../checkpoint/saver.ts";
-import { AgentmaticError, errorValue } from "../errors.ts";
+import { AgentmaticError, errorCodes, errorValue } from "../errors.ts";
 import { candidates } from "../placement/filters.ts";
 import type { Strategy } from "../placement/strategies.ts";
 import type { Placeable, WorkerView } from "../placement/view.ts";
@@ -27,7 +27,7 @@ import { MemoryMirror } from "./mirror.ts";
 import { RunQueue } from "./queue.ts";
 import { Recovery } from "./recovery.ts";
 import { missedEvents } from "./replay.ts";
-import { Tracked } from "./tracked.ts";
+import { type PhaseCounts, Tracked } from "./tracked.ts";
 
 export interface DispatcherOptions {
   readonly saver: Saver;
@@ -36,7 +36,6 @@ export interface DispatcherOptions {
   readonly coordinatorId: string;
   readonly strategy: Strategy;
   readonly takeoverMs: number;
-  readonly queueMax: number;
   readonly metrics: Metrics;
   readonly spans: Spans;
   readonly onHandoff: (runId: string, workerId: string, reason: HandoffReason) => void;
@@ -56,12 +55,14 @@ export class Dispatcher {
   readonly #mirror: MemoryMirror;
   readonly #recovery: Recovery;
   #store: StoreIdentity | undefined;
+  readonly #phases: PhaseCounts = { waiting: 0, queued: 0, placed: 0, checking: 0, ended: 0 };
+  readonly #pauses: Set<() => void> = new Set();
   #closed = false;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    const { saver, ports, coordinatorId, takeoverMs, queueMax, metrics, fleet } = options;
-    this.#queue = new RunQueue(queueMax, (depth) => metrics.gauge(metricNames.queueDepth, depth));
+    const { saver, ports, coordinatorId, takeoverMs, metrics, fleet } = options;
+    this.#queue = new RunQueue((depth) => metrics.gauge(metricNames.queueDepth, depth));
     this.#mirror = new MemoryMirror(saver, ports);
     this.#recovery = new Recovery({
       saver,
@@ -85,6 +86,7 @@ export class Dispatcher {
   async close(error: AgentmaticError): Promise<void> {
     this.#closed = true;
     this.#queue.close();
+    for (const over of [...this.#pauses]) over();
     await this.#recovery.close();
     for (const tracked of this.#tracked.values()) tracked.fail(error);
     this.#tracked.clear();
@@ -94,8 +96,9 @@ export class Dispatcher {
     return this.#queue.size;
   }
 
-  get queueFull(): boolean {
-    return this.#queue.full;
+  /** Accepted runs that are on no worker: queued, or behind another run of their thread. */
+  get waiting(): number {
+    return this.#phases.waiting + this.#phases.queued;
   }
 
   find(runId: string): Tracked | undefined {
@@ -106,7 +109,7 @@ export class Dispatcher {
     const { runId } = record.spec;
     let tracked = this.#tracked.get(runId);
     if (!tracked) {
-      tracked = new Tracked(record);
+      tracked = new Tracked(record, this.#phases);
       this.#tracked.set(runId, tracked);
     }
     return tracked;
@@ -202,12 +205,13 @@ export class Dispatcher {
       return;
     }
     tracked.phase = "queued";
-    const { clock, timers } = this.#options.ports;
-    tracked.notBeforeMs = clock.monotonicMs() + delayMs;
+    const { clock } = this.#options.ports;
+    // A pause is a little shorter or longer than asked for: the run may be placed when it is over, whichever it was.
+    tracked.notBeforeMs = clock.monotonicMs() + delayMs / 2;
     // A run that was begun goes before those that were not: its hand-off must not take as long as the backlog.
     this.#queue.add(tracked, tracked.record.state.attempt > 1);
     if (delayMs === 0) this.pump();
-    else timers.after(delayMs, () => this.pump());
+    else void this.#pause(delayMs).then(() => this.pump());
   }
 
   #place(tracked: Tracked, worker: WorkerView): boolean {
@@ -289,7 +293,10 @@ export class Dispatcher {
   /** The attempt is over, the run is not. The record says what comes next. */
   #stopped(tracked: Tracked, link: WorkerLink, end: RunEnd): void {
     const code = end.error?.code;
-    const reason: HandoffReason = code === "FencedOut" || code === "StaleAttempt" ? "fenced" : "refused";
+    const fenced = code === "FencedOut" || code === "StaleAttempt";
+    // What no other attempt could do better either counts like a lost worker: it must come to an end (P14).
+    const hopeless = code !== undefined && !fenced && !errorCodes[code].retryable && code !== "ResidencyViolation";
+    const reason: HandoffReason = fenced ? "fenced" : hopeless ? "broken" : "refused";
     if (code === "ResidencyViolation" && link.view) tracked.avoid.add(link.view.info.workerId);
     tracked.refusals++;
     void this.reconsider(tracked, reason, link.view?.info.workerId);
@@ -332,6 +339,9 @@ export class Dispatcher {
     const record = await saver.getRun(tracked.runId);
     if (!record)
       return this.#fail(tracked, new AgentmaticError("DataLoss", `run ${tracked.runId} is gone from the store`));
+    const { attempt } = tracked.record.state;
+    // Somebody else gave it to its next attempt: its worker that drains, another coordinator.
+    if (record.state.attempt > attempt) tracked.retract(attempt);
     tracked.record = record;
     const { state } = record;
     if (isTerminal(state.status)) return await this.ended(tracked, record);
@@ -388,7 +398,15 @@ export class Dispatcher {
 
   #pause(delayMs: number): Promise<void> {
     const { timers, random } = this.#options.ports;
-    return new Promise((resolve) => timers.after(delayMs * (0.5 + random.next() / 2), resolve));
+    return new Promise((resolve) => {
+      const over = () => {
+        cancel();
+        this.#pauses.delete(over);
+        resolve();
+      };
+      const cancel = timers.after(delayMs * (0.5 + random.next() / 2), over);
+      this.#pauses.add(over);
+    });
   }
 
   /** Somebody else is at it: looked at again at the next sweep. */

@@ -48,6 +48,8 @@ const retryFirstMs = 100;
 const retryMaxMs = 2_000;
 /** How often silence is looked for, as a part of the limit. */
 const checksPerLimit = 20;
+/** However long the worker may be silent, it is to hear of us more often. */
+const checkMsMax = 500;
 
 export class WorkerLink {
   readonly address: string;
@@ -230,7 +232,7 @@ export class WorkerLink {
 
   #watchSilence(connection: AbortController): () => void {
     const { ports, silentMs } = this.#options;
-    const periodMs = silentMs / checksPerLimit;
+    const periodMs = Math.min(silentMs / checksPerLimit, checkMsMax);
     let tickMs = ports.clock.monotonicMs();
     let cancel: () => void = () => {};
     let beats = 0;

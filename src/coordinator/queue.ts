@@ -4,25 +4,18 @@ import type { Tracked } from "./tracked.ts";
 export type Verdict = "done" | "keep" | "stop";
 
 export class RunQueue {
-  readonly #max: number;
   readonly #onDepth: (depth: number) => void;
   readonly #begun: Set<Tracked> = new Set();
   readonly #fresh: Set<Tracked> = new Set();
   #draining = false;
   #again = false;
 
-  constructor(max: number, onDepth: (depth: number) => void) {
-    this.#max = max;
+  constructor(onDepth: (depth: number) => void) {
     this.#onDepth = onDepth;
   }
 
   get size(): number {
     return this.#begun.size + this.#fresh.size;
-  }
-
-  /** Only says whether new runs may be accepted: one that was accepted is never refused (PROTOCOL.md P13). */
-  get full(): boolean {
-    return this.size >= this.#max;
   }
 
   add(tracked: Tracked, begun: boolean): void {

@@ -1,11 +1,12 @@
 /**
  * Committed events that a follower has missed while a link was broken or its worker died, made again from the store
- * (PROTOCOL.md P16): `values` and `checkpoints`. What each node wrote is not stored by node, so `updates` are not.
+ * (PROTOCOL.md P16): `updates`, `values` and `checkpoints`.
  */
 
+import { decodeBody } from "../checkpoint/body.ts";
 import { encodeValue } from "../checkpoint/codec.ts";
 import { decodeValues } from "../checkpoint/ended.ts";
-import type { Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
+import type { Checkpoint, Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
 import { AgentmaticError } from "../errors.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 
@@ -55,9 +56,27 @@ function eventsOf(
   const { seq, epoch, checkpointId, step } = checkpoint;
   const place = { runId, attempt, epoch, seq, ns: "", node: "", taskId: "" };
   const events: RunEvent[] = [];
-  if (kinds.includes("values")) events.push({ ...place, kind: "values", data: encodeValue(decodeValues(checkpoint)) });
+  const values = decodeValues(checkpoint);
+  if (kinds.includes("updates")) {
+    for (const [node, data] of updatesOf(checkpoint, values)) {
+      events.push({ ...place, kind: "updates", node, data: encodeValue(data) });
+    }
+  }
+  if (kinds.includes("values")) events.push({ ...place, kind: "values", data: encodeValue(values) });
   if (kinds.includes("checkpoints")) {
     events.push({ ...place, kind: "checkpoints", data: encodeValue({ checkpointId, step }) });
   }
   return events;
+}
+
+/** What each task of the superstep wrote; where that could not be stored, an error in its place, as when it was sent. */
+function updatesOf(checkpoint: Checkpoint, values: Readonly<Record<string, unknown>>): [node: string, data: unknown][] {
+  const { updates } = decodeBody(checkpoint);
+  if (updates === null) {
+    const message = "an update of this superstep cannot be stored, nor sent again";
+    return [["", { error: { code: "StateNotSerializable", message } }]];
+  }
+  return updates.map(([node, last, folded]) => {
+    return [node, { ...Object.fromEntries(last.map((channel) => [channel, values[channel]])), ...folded }];
+  });
 }

@@ -18,6 +18,11 @@ const eventBufferMax = 4_096;
  */
 export type TrackedPhase = "waiting" | "queued" | "placed" | "checking" | "ended";
 
+/** Kinds of events that a hand-off makes void. */
+const provisional: readonly EventKind[] = ["messages", "custom", "tasks"];
+
+export type PhaseCounts = Record<TrackedPhase, number>;
+
 interface Reader {
   readonly channel: Channel<RunEvent>;
   readonly kinds: ReadonlySet<EventKind>;
@@ -25,7 +30,6 @@ interface Reader {
 
 export class Tracked {
   record: RunRecord;
-  phase: TrackedPhase = "checking";
   link: WorkerLink | undefined;
   span: Span | undefined;
   /** Refusals in a row, for the pause before the next try. */
@@ -42,15 +46,22 @@ export class Tracked {
   readonly #resolve: (end: RunEnd) => void;
   readonly #reject: (error: unknown) => void;
   readonly #readers: Set<Reader> = new Set();
+  readonly #counts: PhaseCounts;
+  #phase: TrackedPhase = "checking";
   /** The newest that was heard of, and the newest that readers were told of. */
   #epoch = 0;
   #passedEpoch = 0;
   #held: RunEvent[] = [];
   #holds = 0;
+  /** Up to here all was given from the store: what a worker says of these commits comes a second time. */
+  #replayedSeq = 0;
   /** By kind, the newest commit whose event was passed on: a repeated one is not. */
   readonly #passed: Map<EventKind, number> = new Map();
 
-  constructor(record: RunRecord) {
+  /** `counts` is kept in step with the phase. */
+  constructor(record: RunRecord, counts: PhaseCounts) {
+    this.#counts = counts;
+    counts.checking++;
     this.record = record;
     const { promise, resolve, reject } = Promise.withResolvers<RunEnd>();
     this.end = promise;
@@ -58,6 +69,16 @@ export class Tracked {
     promise.catch(() => undefined);
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  get phase(): TrackedPhase {
+    return this.#phase;
+  }
+
+  set phase(phase: TrackedPhase) {
+    this.#counts[this.#phase]--;
+    this.#counts[phase]++;
+    this.#phase = phase;
   }
 
   get runId(): string {
@@ -82,7 +103,7 @@ export class Tracked {
   event(event: RunEvent): void {
     if (event.epoch < this.#epoch) return;
     this.#epoch = event.epoch;
-    if (this.#holds === 0) this.#pass(event);
+    if (this.#holds === 0) this.#live(event);
     else if (this.#held.push(event) > eventBufferMax) this.breakOff(tooFarBehind(this.runId));
   }
 
@@ -98,7 +119,7 @@ export class Tracked {
 
   /** Kinds that readers want and that can be made again from the store. */
   get replayable(): readonly EventKind[] {
-    return this.kinds.filter((kind) => kind === "values" || kind === "checkpoints");
+    return this.kinds.filter((kind) => kind === "updates" || kind === "values" || kind === "checkpoints");
   }
 
   /** The newest commit of which every replayable kind was passed on. */
@@ -108,16 +129,21 @@ export class Tracked {
 
   /** Committed events that were made again from the store, in order. */
   replay(events: readonly RunEvent[]): void {
-    for (const event of events) {
-      if (event.seq > (this.#passed.get(event.kind) ?? 0)) this.#pass(event);
-    }
+    // Several `updates` belong to one commit: what counts is what was passed on before.
+    const before = new Map(this.#passed);
+    for (const event of events) if (event.seq > (before.get(event.kind) ?? 0)) this.#pass(event);
+    this.#replayedSeq = Math.max(this.#replayedSeq, events.at(-1)?.seq ?? 0);
     this.#holds = Math.max(0, this.#holds - 1);
     if (this.#holds === 0) this.#release();
   }
 
   #release(): void {
     this.#holds = 0;
-    for (const event of this.#held.splice(0)) this.#pass(event);
+    for (const event of this.#held.splice(0)) this.#live(event);
+  }
+
+  #live(event: RunEvent): void {
+    if (event.seq === 0 || event.seq > this.#replayedSeq) this.#pass(event);
   }
 
   #pass(given: RunEvent): void {
@@ -132,7 +158,11 @@ export class Tracked {
       this.#passed.set(event.kind, event.seq);
     }
     for (const reader of this.#readers) {
-      if (!reader.kinds.has(event.kind) && event.kind !== "retract") continue;
+      if (
+        !(event.kind === "retract" ? provisional.some((kind) => reader.kinds.has(kind)) : reader.kinds.has(event.kind))
+      ) {
+        continue;
+      }
       if (reader.channel.push(event)) continue;
       reader.channel.close(tooFarBehind(this.runId));
       this.#readers.delete(reader);

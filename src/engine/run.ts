@@ -1,4 +1,5 @@
 /** One attempt of a run, from its claim to its end: the superstep loop over the pure functions of `step.ts`. */
+import { decodeBody, type Source } from "../checkpoint/body.ts";
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import { type OpenInterrupt, openInterrupts } from "../checkpoint/interrupts.ts";
 import type { Claim, Commit, RunFinish, Saver, StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
@@ -10,11 +11,12 @@ import type { EventKind, RunEvent } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type TraceContext } from "../run/record.ts";
 import { noSpans, type Span, type Spans } from "../telemetry/spans.ts";
-import { type Answers, answersFrom, resumeWrites } from "./answers.ts";
+import { type Answers, answersFrom, forkWrites, resumeWrites } from "./answers.ts";
 import { commitDurably, putWritesDurably } from "./durable.ts";
 import type { HeldLease } from "./lease.ts";
 import { Outside, outside, passing } from "./outside.ts";
-import { decodeBody, emptySnapshot, fromCheckpoint, type Snapshot, type Source, toCheckpoint } from "./snapshot.ts";
+import { eventBytes, spanAttributes, storedUpdate } from "./report.ts";
+import { checkpointIdOf, emptySnapshot, fromCheckpoint, type Snapshot, toCheckpoint } from "./snapshot.ts";
 import {
   type Advanced,
   advance,
@@ -184,7 +186,10 @@ class Attempt {
     const { claim } = this.#options;
     const answers: Answers = answersFrom(decodeValue(claim.record.spec.input));
     const { runId, fromCheckpointId } = claim.record.spec;
-    const writes = resumeWrites(stored, answers, runId, fromCheckpointId !== undefined);
+    if (stored && fromCheckpointId !== undefined && fromCheckpointId !== claim.head.checkpointId) {
+      return await this.#fork(stored, answers);
+    }
+    const writes = resumeWrites(stored, answers, runId);
     if (writes.length > 0) {
       await this.#putWrites(writes);
       // Read back as a successor would, so that both see the same answers.
@@ -192,6 +197,23 @@ class Attempt {
       this.#pending = await outside(this.#options.saver.get(threadId, "", stored!.checkpoint.checkpointId));
     }
     return undefined;
+  }
+
+  /**
+   * A checkpoint of the run's own before its first superstep: its tasks then have ids, keys, writes and answers of their
+   * own, and those of the branch that it leaves stay as they are.
+   */
+  async #fork(stored: StoredCheckpoint, answers: Answers): Promise<undefined> {
+    const { runId, threadId } = this.#options.claim.record.spec;
+    const from = this.#snapshot;
+    const snapshot: Snapshot = { ...from, checkpointId: checkpointIdOf(runId, from.step) };
+    const { checkpointId } = snapshot;
+    const writes = forkWrites(stored, answers, runId, checkpointId);
+    const fields = { ns: "", taken: 0, parentId: from.checkpointId, runId, changed: [], updates: [] };
+    await this.#write({ checkpoint: toCheckpoint(snapshot, { ...fields, source: "fork" }), writes });
+    this.#snapshot = snapshot;
+    this.#pending = writes.length > 0 ? await outside(this.#options.saver.get(threadId, "", checkpointId)) : undefined;
+    this.#committedEvents("fork", []);
   }
 
   async #superstep(tasks: readonly Task[]): Promise<RunEnd | undefined> {
@@ -250,6 +272,7 @@ class Attempt {
       runId,
       changed,
       source,
+      updates: outcomes.map((outcome) => storedUpdate(plan, outcome)),
     });
     await this.#write({ checkpoint, ...(finish ? { finish } : {}) });
     this.#snapshot = snapshot;
@@ -376,24 +399,4 @@ class Attempt {
       ...(this.#interrupts.length > 0 ? { interrupts: encodeValue(this.#interrupts) } : {}),
     };
   }
-}
-
-/** A value that cannot be sent fails nobody's run: a follower gets the reason in its place. */
-function eventBytes(kind: EventKind, data: unknown): Uint8Array {
-  try {
-    return encodeValue(data, kind);
-  } catch (thrown) {
-    return encodeValue({ error: errorValue(AgentmaticError.from(thrown)) });
-  }
-}
-
-function spanAttributes({ record, fence }: Claim): Record<string, string | number> {
-  return {
-    "agentmatic.run.id": record.spec.runId,
-    "agentmatic.thread.id": record.spec.threadId,
-    "agentmatic.graph": record.spec.graph.name,
-    "agentmatic.attempt": record.state.attempt,
-    "agentmatic.epoch": fence.epoch,
-    "agentmatic.correlation.id": record.spec.correlationId,
-  };
 }

@@ -1,15 +1,9 @@
 /** The state of a thread at a superstep boundary, in memory and as a checkpoint. */
+import { decodeBody, encodeBody, type Packet, type Source, type StoredUpdate } from "../checkpoint/body.ts";
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import type { Checkpoint, NewCheckpoint } from "../checkpoint/saver.ts";
 import { AgentmaticError } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
-
-export interface Packet {
-  readonly node: string;
-  readonly args: unknown;
-}
-
-export type Source = "input" | "loop" | "update";
 
 /** Never changed in place: each superstep makes a new one. */
 export interface Snapshot {
@@ -54,8 +48,8 @@ export interface CheckpointFields {
   readonly runId: string;
   readonly changed: Iterable<string>;
   readonly source: Source;
-  /** Supersteps that the run has taken up to here. */
   readonly taken: number;
+  readonly updates: readonly StoredUpdate[];
 }
 
 /** Throws `StateNotSerializable` with the path of the value that cannot be stored. */
@@ -71,24 +65,8 @@ export function toCheckpoint(snapshot: Snapshot, fields: CheckpointFields): NewC
     step,
     versions,
     values,
-    body: encodeValue({ source: fields.source, taken: fields.taken, next, sends, joins }, "next"),
+    body: encodeBody({ source: fields.source, taken: fields.taken, next, sends, joins, updates: fields.updates }),
   };
-}
-
-export interface CheckpointBody {
-  readonly source: Source;
-  readonly taken: number;
-  readonly next: readonly string[];
-  readonly sends: readonly Packet[];
-  readonly joins: Readonly<Record<string, readonly string[]>>;
-}
-
-export function decodeBody(checkpoint: Checkpoint): CheckpointBody {
-  const body = decodeValue(checkpoint.body) as Partial<CheckpointBody> | null;
-  if (!body || !Array.isArray(body.next) || !Array.isArray(body.sends)) {
-    throw new AgentmaticError("DataLoss", `checkpoint ${checkpoint.checkpointId}: its body is not one`);
-  }
-  return body as CheckpointBody;
 }
 
 export function fromCheckpoint(plan: Plan, checkpoint: Checkpoint): Snapshot {

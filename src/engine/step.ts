@@ -1,8 +1,10 @@
 /** The superstep as pure functions: which tasks are due, and what their results make of the state. */
+
+import type { Packet } from "../checkpoint/body.ts";
 import { compareCodePoints } from "../checkpoint/order.ts";
 import { AgentmaticError, invalid } from "../errors.ts";
 import { fanOutMax, type Plan, type PlanNode } from "../graph/plan.ts";
-import { checkpointIdOf, type Packet, type Snapshot } from "./snapshot.ts";
+import { checkpointIdOf, type Snapshot } from "./snapshot.ts";
 
 export interface Task {
   readonly id: string;

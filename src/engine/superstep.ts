@@ -32,7 +32,7 @@ export interface SuperstepOptions {
   readonly trace?: TraceContext;
 }
 
-type DoneData = [TaskResult["updates"], TaskResult["goto"], TaskResult["sends"], runId: string];
+type DoneData = [TaskResult["updates"], TaskResult["goto"], TaskResult["sends"]];
 
 export interface SuperstepResult {
   readonly outcomes: readonly TaskOutcome[];
@@ -48,6 +48,8 @@ export class Superstep {
   readonly #interrupted: TaskWrites[] = [];
   #unsaved: TaskWrites[] = [];
   #saving: readonly TaskWrites[] = [];
+  /** What earlier attempts or runs have finished, by task. */
+  readonly #done: ReadonlyMap<string, TaskWrites>;
   #running = 0;
 
   /** Writes of finished tasks that are not known to be stored. */
@@ -57,6 +59,8 @@ export class Superstep {
 
   constructor(options: SuperstepOptions) {
     this.#options = options;
+    const done = (options.pending?.writes ?? []).filter(({ kind }) => kind === "done");
+    this.#done = new Map(done.map((write) => [write.taskId, write]));
   }
 
   /** Rejects with the first task's error; the signal of the others aborts with the attempt. */
@@ -110,12 +114,9 @@ export class Superstep {
 
   /** Takes over a task that finished before: it is not run again. */
   #restore(task: Task): boolean {
-    const done = this.#options.pending?.writes.find(({ kind, taskId }) => kind === "done" && taskId === task.id);
+    const done = this.#done.get(task.id);
     if (!done) return false;
-    const [updates, goto, sends, runId] = decodeValue(done.data) as DoneData;
-    const { spec } = this.#options.claim.record;
-    // A fork runs its first superstep anew, as in LangGraph.js; only what it has finished itself is not run again.
-    if (spec.fromCheckpointId !== undefined && runId !== spec.runId) return false;
+    const [updates, goto, sends] = decodeValue(done.data) as DoneData;
     this.#outcomes.push({ task, result: { updates, goto, sends } });
     return true;
   }
@@ -192,7 +193,7 @@ export class Superstep {
   }
 
   #doneWrite(task: Task, { updates, goto, sends }: TaskResult): TaskWrites {
-    const data: DoneData = [updates, goto, sends, this.#options.claim.record.spec.runId];
+    const data: DoneData = [updates, goto, sends];
     return { ...this.#place(task), kind: "done", data: encodeValue(data, task.node.name) };
   }
 

@@ -1,9 +1,12 @@
 /** One task: the node's function, its conditional edges, and what they returned brought into one shape. */
+
+import type { Packet } from "../checkpoint/body.ts";
 import { AgentmaticError } from "../errors.ts";
 import { isCommand, isSend } from "../graph/command.ts";
 import { asyncContext, isGraphInterrupt, type NodeContext } from "../graph/context.ts";
 import { type Branch, END, type Plan, type PlanNode } from "../graph/plan.ts";
-import type { Packet, Snapshot } from "./snapshot.ts";
+import { isObject, isPlainObject } from "../run/check.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { type Task, type TaskResult, unknownChannel, withUpdates } from "./step.ts";
 
 type Call = (state: unknown, context: NodeContext) => unknown;
@@ -101,8 +104,8 @@ function readReturn(plan: Plan, node: string, returned: unknown): TaskResult {
 }
 
 function addUpdates(plan: Plan, node: string, update: unknown, updates: [string, unknown][]): void {
-  if (typeof update !== "object" || update === null || Array.isArray(update)) {
-    const what = Array.isArray(update) ? "a list" : update === null ? "null" : `a ${typeof update}`;
+  if (!isPlainObject(update)) {
+    const what = Array.isArray(update) ? "a list" : isObject(update) ? update.constructor.name : String(update);
     const message = `graph "${plan.name}", node "${node}": returned ${what}; it must return an object of channels, a Command or nothing`;
     throw new AgentmaticError("NodeFailed", message, { details: { node } });
   }

@@ -1,4 +1,5 @@
 /** Collects nodes and edges and compiles them to a plan. The runnable `StateGraph` is in `local/`. */
+import { invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "./channels.ts";
 import type { Command } from "./command.ts";
 import { compilePlan } from "./compile.ts";
@@ -40,6 +41,7 @@ export class GraphBuilder<S extends ChannelSpec> {
   readonly #branches: BranchDraft[] = [];
 
   constructor(spec: S) {
+    if (typeof spec !== "object" || spec === null) throw invalid("state", "must be an object of channels");
     this.#spec = spec;
   }
 
@@ -50,12 +52,18 @@ export class GraphBuilder<S extends ChannelSpec> {
     if (/[\n|#:]/.test(name)) throw graphError(name, "a name may not contain a line break or any of | # :");
     if (this.#nodes.some((node) => node.name === name)) throw graphError(name, "a node of this name is there already");
     if (typeof run !== "function") throw graphError(name, "a node must be a function");
+    for (const field of ["ends", "writes"] as const) {
+      if (options[field] !== undefined && !Array.isArray(options[field]))
+        throw graphError(name, `${field} must be a list`);
+    }
     this.#nodes.push({ name, run: run as NodeFunction, ends: options.ends ?? [], writes: options.writes ?? [] });
     return this;
   }
 
   /** From one node to another; from several: the target runs once all of them have finished. */
   addEdge(from: string | readonly string[], to: string): this {
+    if (typeof from !== "string" && !Array.isArray(from))
+      throw invalid("from", "must be a node's name or a list of them");
     this.#edges.push({ from: typeof from === "string" ? [from] : [...from], to });
     return this;
   }
@@ -70,6 +78,9 @@ export class GraphBuilder<S extends ChannelSpec> {
     targets?: readonly string[] | Readonly<Record<string, string>>,
   ): this {
     if (typeof path !== "function") throw graphError(from, "a conditional edge needs a function");
+    if (targets !== undefined && (typeof targets !== "object" || targets === null)) {
+      throw graphError(from, "targets must be a list or a map of node names");
+    }
     const map = Array.isArray(targets) ? byName(targets) : (targets as Readonly<Record<string, string>> | undefined);
     this.#branches.push({ from, path: path as PathFunction, ...(map ? { targets: map } : {}) });
     return this;

@@ -32,6 +32,8 @@ export class Command<Update = Readonly<Record<string, unknown>>, Resume = unknow
   readonly answers: boolean;
 
   constructor(fields: CommandFields<Update, Resume>) {
+    if (typeof fields !== "object" || fields === null)
+      throw invalid("Command", "needs an object with update, goto or resume");
     this.update = fields.update;
     this.goto = fields.goto === undefined ? [] : Array.isArray(fields.goto) ? fields.goto : [fields.goto as string];
     this.resume = fields.resume;

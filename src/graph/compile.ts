@@ -5,6 +5,15 @@ import { type CompileOptions, type Draft, graphError } from "./draft.ts";
 import { END, type Join, maxStepsDefault, type Plan, type PlanNode, START } from "./plan.ts";
 
 export function compilePlan(draft: Draft, options: CompileOptions): Plan {
+  for (const field of ["name", "version"] as const) {
+    const value = options[field];
+    if (value !== undefined && (typeof value !== "string" || value === ""))
+      throw invalid(field, "must be a non-empty string");
+  }
+  for (const field of ["interruptBefore", "interruptAfter"] as const) {
+    if (options[field] !== undefined && !Array.isArray(options[field]))
+      throw invalid(field, "must be a list of node names");
+  }
   const channels = compileChannels(draft.spec);
   const names = new Set(draft.nodes.map((node) => node.name));
   checkEdges(draft, names);

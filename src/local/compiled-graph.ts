@@ -1,16 +1,18 @@
 /** A graph that can be run: in this process, or on a cluster where one is bound. */
+
+import { decodeBody, type Source } from "../checkpoint/body.ts";
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import { decodeValues } from "../checkpoint/ended.ts";
 import { type OpenInterrupt, pendingInterrupts } from "../checkpoint/interrupts.ts";
 import { MemorySaver } from "../checkpoint/memory.ts";
 import type { Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
 import type { Answers } from "../engine/answers.ts";
-import { decodeBody, type Source } from "../engine/snapshot.ts";
 import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "../graph/channels.ts";
 import { type Command, isCommand } from "../graph/command.ts";
 import type { Plan } from "../graph/plan.ts";
 import { type Ports, systemPorts } from "../ports.ts";
+import { checkCount, checkKinds, checkOneOf, checkSignal, isPlainObject } from "../run/check.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import type { GraphRef, RunContext, RunEnd } from "../run/link.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
@@ -86,6 +88,9 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
     this.#ports = options.ports ?? systemPorts;
     this.#cluster = options.cluster;
     this.#region = options.region ?? "";
+    if (options.checkpointer !== undefined && typeof options.checkpointer?.claim !== "function") {
+      throw invalid("checkpointer", "must be a saver");
+    }
     if (options.cluster && !options.checkpointer) {
       throw invalid("checkpointer", "a graph on a cluster needs the store that its workers share");
     }
@@ -107,8 +112,9 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
   /** The run's events as they come. Leaving the loop early cancels nothing; abort `signal` for that. */
   async *stream(input: GraphInput<S>, config: StreamConfig = {}): AsyncGenerator<unknown, void> {
     const { streamMode = "values" } = config;
-    const many = typeof streamMode !== "string";
-    const modes: readonly StreamMode[] = many ? streamMode : [streamMode];
+    const many = Array.isArray(streamMode);
+    const modes: readonly StreamMode[] = many ? (streamMode as readonly StreamMode[]) : [streamMode as StreamMode];
+    checkKinds("streamMode", modes);
     const handle = await this.start(input, config, modes);
     handle.end.catch(() => undefined);
     for await (const event of handle.events) {
@@ -131,6 +137,8 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
     if (threadId === undefined && (this.#cluster || this.checkpointer)) {
       throw invalid("threadId", "is needed with a checkpointer");
     }
+    checkOneOf("whenBusy", config.whenBusy, ["reject", "enqueue"]);
+    checkSignal("signal", config.signal);
     const from = config.checkpointId ?? config.configurable?.checkpoint_id;
     const request: RunRequest = {
       threadId: threadId ?? this.#ports.ids.next(),
@@ -163,6 +171,7 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
     options: { limit?: number } = {},
   ): AsyncGenerator<StateSnapshot<S>, void> {
     const limit = options.limit ?? Number.POSITIVE_INFINITY;
+    if (options.limit !== undefined) checkCount("limit", options.limit, 1, Number.MAX_SAFE_INTEGER);
     let before: string | undefined;
     for (let given = 0; given < limit; ) {
       const page = await this.#saver().list({
@@ -212,12 +221,6 @@ function encodeInput<S extends ChannelSpec>(plan: Plan, input: GraphInput<S>): P
     if (!plan.channels.has(name)) throw invalid(`input.${name}`, `graph "${plan.name}" has no such channel`);
   }
   return { kind: "input", input: encodeValue(input, "input") };
-}
-
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }
 
 /** Keys that all look like interrupt ids are answers by id, as in LangGraph.js. */

@@ -51,10 +51,10 @@ export class LocalRunner implements Runner {
     const { saver, ports } = this.#options;
     const spec = await makeSpec(request, ports);
     if (spec.residency) await this.#checkResidency(spec.residency);
-    const { record } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
+    const { record, created } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
     const events = new Channel<RunEvent>(eventBufferMax);
     const flow: Flow = { last: undefined };
-    const end = this.#drive(record, request, { events, flow }, signal);
+    const end = this.#drive(record, created, request, { events, flow }, signal);
     // What the last superstep said is still on its way to the reader when the run has ended.
     const close = () => (flow.last ?? Promise.resolve()).then(() => events.close());
     end.then(close, close);
@@ -76,7 +76,13 @@ export class LocalRunner implements Runner {
   }
 
   /** Brings the run to its end, and before it whatever run of the thread was left behind by a process that died. */
-  async #drive(admitted: RunRecord, request: RunRequest, outlet: Outlet, signal?: AbortSignal): Promise<RunEnd> {
+  async #drive(
+    admitted: RunRecord,
+    created: boolean,
+    request: RunRequest,
+    outlet: Outlet,
+    signal?: AbortSignal,
+  ): Promise<RunEnd> {
     const { saver, ports } = this.#options;
     const { runId, threadId } = admitted.spec;
     const watch = new StillWatch(ports.clock, this.#leaseMs);
@@ -85,7 +91,7 @@ export class LocalRunner implements Runner {
       if (isTerminal(mine.state.status)) return await this.#ended(mine);
       const active = mine.active ? mine : await this.#activeRun(threadId);
       const own = active?.spec.runId === runId;
-      if (active && this.#mayExecute(active, own, watch)) {
+      if (active && this.#mayExecute(active, own && created, watch)) {
         const end = await this.#attempt(active, request, own ? outlet : undefined, own ? signal : undefined);
         if (own && end && isTerminal(end.status)) return end;
       } else {
@@ -105,7 +111,7 @@ export class LocalRunner implements Runner {
     return runs.find(({ active }) => active);
   }
 
-  /** This call's own run while nobody has it; any other only once it has stood still for a whole lease (P4). */
+  /** A run that this call has made, while nobody has it; any other, also one that a repeated id names, only once it has stood still for a whole lease (P4). */
   #mayExecute(record: RunRecord, own: boolean, watch: StillWatch): boolean {
     const { spec, state } = record;
     if (!this.#serves(record)) return false;

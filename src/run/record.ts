@@ -65,7 +65,7 @@ export interface RunSpec {
 }
 
 /** Why an attempt ended without ending the run. `lost`, `silent` and `recovered` may be the run's own doing (P14). */
-export type HandoffReason = "lost" | "silent" | "drained" | "refused" | "fenced" | "recovered";
+export type HandoffReason = "lost" | "silent" | "drained" | "refused" | "fenced" | "recovered" | "broken";
 
 export interface AttemptRecord {
   readonly attempt: number;

@@ -1,6 +1,7 @@
 /** Makes run specs: ids, hash and defaults in one place, for whoever admits a run. */
 import { invalid } from "../errors.ts";
 import type { Ports } from "../ports.ts";
+import { checkContext, checkCount } from "./check.ts";
 import { checkId, zoned, zoneOf } from "./ids.ts";
 import type { GraphRef, RunContext } from "./link.ts";
 import type { RunKind, RunSpec } from "./record.ts";
@@ -26,19 +27,22 @@ export interface SpecFields {
 export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpec> {
   const { threadId, graph, kind, input, fromCheckpointId, context = {} } = fields;
   checkId("threadId", threadId);
-  const runId = fields.runId ?? zoned(zoneOf(threadId), ports.ids.next());
+  const runId = fields.runId !== undefined ? fields.runId : zoned(zoneOf(threadId), ports.ids.next());
   checkId("runId", runId);
   if (zoneOf(runId) !== zoneOf(threadId)) throw invalid("runId", "is of another zone than threadId");
-  checkCount("maxSteps", fields.maxSteps, maxStepsMax);
-  checkCount("maxAttempts", fields.maxAttempts ?? maxAttemptsDefault, 1_000);
-  checkRegions(context);
+  checkCount("maxSteps", fields.maxSteps, 1, maxStepsMax);
+  checkCount("maxAttempts", fields.maxAttempts ?? maxAttemptsDefault, 1, 1_000);
+  checkContext(context);
+  if (fromCheckpointId !== undefined) checkId("checkpointId", fromCheckpointId);
+  // Under another rule it is another run: a repeated id must not make a rule void.
+  const rule = context.residency ? JSON.stringify([...context.residency.regions].sort()) : "";
   return {
     runId,
     threadId,
     kind,
     graph: { name: graph.name, version: graph.version },
     input,
-    inputHash: await hashInput(graph.name, threadId, kind, fromCheckpointId ?? "", input),
+    inputHash: await hashInput(graph.name, threadId, kind, fromCheckpointId ?? "", rule, input),
     ...(fromCheckpointId === undefined ? {} : { fromCheckpointId }),
     ...(context.residency ? { residency: { regions: [...context.residency.regions] } } : {}),
     ...(context.caller ? { caller: context.caller } : {}),
@@ -48,20 +52,6 @@ export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpe
     maxAttempts: fields.maxAttempts ?? maxAttemptsDefault,
     createdAtMs: ports.clock.wallMs(),
   };
-}
-
-function checkRegions({ residency }: Partial<RunContext>): void {
-  if (!residency) return;
-  const { regions } = residency;
-  if (!Array.isArray(regions) || regions.some((region) => typeof region !== "string" || region === "")) {
-    throw invalid("residency.regions", "must be a list of region names");
-  }
-  if (regions.length === 0) throw invalid("residency.regions", "is empty, which allows no region at all");
-}
-
-function checkCount(field: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > max)
-    throw invalid(field, `must be a whole number from 1 to ${max}`);
 }
 
 async function hashInput(...parts: readonly (string | Uint8Array)[]): Promise<string> {

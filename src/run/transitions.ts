@@ -34,6 +34,8 @@ export function initialState(coordinator: string | null): RunState {
   };
 }
 
+const poisonous: ReadonlySet<HandoffReason> = new Set(["lost", "silent", "recovered", "broken"]);
+
 /** Gives the run to its next attempt. Only a worker lost without progress (dead, silent, its lease run out) counts as poison (P14). */
 export function handOff(record: RunRecord, coordinator: string, reason: HandoffReason, atMs: number): RunState {
   const { state } = record;
@@ -41,7 +43,7 @@ export function handOff(record: RunRecord, coordinator: string, reason: HandoffR
   const progressed = state.claimSeq === null || record.headSeq > state.claimSeq;
   const claimed = state.status === "running";
   // A lease that ran out (`recovered`) is a lost worker too, whoever found it.
-  const lost = reason === "lost" || reason === "silent" || reason === "recovered";
+  const lost = poisonous.has(reason);
   const poison = lost && claimed && !progressed ? state.poison + 1 : progressed ? 0 : state.poison;
   const entry: AttemptRecord = { attempt: state.attempt, worker: state.owner ?? "", reason, atMs };
   return {

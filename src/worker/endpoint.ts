@@ -1,8 +1,6 @@
 /** The worker's face to its callers: one session for each coordinator's link, and single executions. */
-import { encodeValue } from "../checkpoint/codec.ts";
-import { AgentmaticError, errorValue, fromErrorValue, invalid } from "../errors.ts";
+import { AgentmaticError, fromErrorValue } from "../errors.ts";
 import { Channel } from "../run/channel.ts";
-import { changeRecord } from "../run/ledger.ts";
 import type {
   Dispatch,
   ExecuteFrame,
@@ -13,11 +11,10 @@ import type {
   WorkerEndpoint,
   WorkerInfo,
 } from "../run/link.ts";
-import { makeSpec } from "../run/spec.ts";
-import { end as endState } from "../run/transitions.ts";
+import { acceptNew } from "./admission.ts";
 import type { Follower } from "./feed.ts";
 import { Session } from "./session.ts";
-import type { Active, Slots } from "./slots.ts";
+import type { Slots } from "./slots.ts";
 
 /** Frames of one execution that wait for their reader. */
 const executeBufferMax = 256;
@@ -68,7 +65,13 @@ export class Endpoint implements WorkerEndpoint {
       },
       flow: () => (frames.size < executeBufferMax ? undefined : flow),
     };
-    const active = run.type === "dispatch" ? this.#worker.take(run, follower) : await this.#takeNew(run, follower);
+    const taken =
+      run.type === "dispatch" ? this.#worker.take(run, follower) : await acceptNew(this.#worker, run, follower, signal);
+    if ("status" in taken) {
+      yield taken;
+      return;
+    }
+    const active = taken;
     // A new run belongs to its caller: without the caller there is nobody to answer to.
     const onAbort = () => {
       if (run.type === "new") active.cancel.abort();
@@ -86,57 +89,6 @@ export class Endpoint implements WorkerEndpoint {
       signal.removeEventListener("abort", onAbort);
       active.feed.leave(follower);
     }
-  }
-
-  /** A run is accepted with its slot kept free, or not at all. */
-  async #takeNew(run: NewRun, follower: Follower): Promise<Active> {
-    const release = this.#worker.reserve();
-    let dispatch: Dispatch;
-    try {
-      dispatch = await this.#admit(run);
-    } finally {
-      release();
-    }
-    try {
-      return this.#worker.take(dispatch, follower);
-    } catch (thrown) {
-      // The worker began to drain meanwhile: refused is refused.
-      const { saver } = this.#worker;
-      const outcome = { checkpointId: null, error: errorValue(AgentmaticError.from(thrown)) };
-      await changeRecord(saver, dispatch.runId, (now) =>
-        now.state.status === "queued" ? endState(now, "cancelled", outcome) : undefined,
-      );
-      throw thrown;
-    }
-  }
-
-  /** Writes the record of a caller's run. */
-  async #admit(run: NewRun): Promise<Dispatch> {
-    const worker = this.#worker;
-    const plan = worker.plans.get(run.graph);
-    if (!plan) {
-      const known = [...worker.plans.keys()].join(", ") || "none";
-      throw invalid("graph", `"${run.graph}" is not served here; served: ${known}`);
-    }
-    worker.checkResidency(run.context.residency);
-    const resumes = run.resume !== undefined;
-    if (resumes && run.input !== undefined) throw invalid("resume", "cannot stand beside input");
-    const spec = await makeSpec(
-      {
-        ...(run.runId === "" ? {} : { runId: run.runId }),
-        threadId: run.threadId === "" ? worker.ports.ids.next() : run.threadId,
-        graph: { name: plan.name, version: plan.version },
-        kind: resumes ? "resume" : "input",
-        input: encodeValue(resumes ? { kind: "one", value: run.resume } : (run.input ?? {}), "input"),
-        context: run.context,
-        maxSteps: run.maxSteps || plan.maxSteps,
-      },
-      worker.ports,
-    );
-    const { record } = await worker.saver.admit({ spec, coordinator: null, whenBusy: "reject" });
-    const { runId, threadId, graph } = spec;
-    const { attempt } = record.state;
-    return { type: "dispatch", runId, threadId, attempt, graph, context: run.context, events: run.events };
   }
 
   /** Divides the free slots among the links; what does not divide goes round. */

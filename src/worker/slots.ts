@@ -3,9 +3,10 @@ import { storedEnd } from "../checkpoint/ended.ts";
 import type { Claim, Saver } from "../checkpoint/saver.ts";
 import { LeaseKeeper } from "../engine/lease.ts";
 import { executeRun } from "../engine/run.ts";
-import { AgentmaticError, type ErrorValue, errorValue } from "../errors.ts";
+import { AgentmaticError, type ErrorValue, errorValue, invalid } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { type Ports, sleep } from "../ports.ts";
+import { checkCount, checkMs } from "../run/check.ts";
 import type { Dispatch, InlineRun, RunEnd, StoreRef, WorkerInfo } from "../run/link.ts";
 import { isTerminal, type ResidencyRule, type RunState } from "../run/record.ts";
 import { makeSpec } from "../run/spec.ts";
@@ -36,6 +37,7 @@ export interface WorkerOptions {
 }
 
 export const slotsDefault = 16;
+const slotsMax = 100_000;
 export const heartbeatMsDefault = 1_000;
 /** Two thirds of it is the credit for starting tasks, which then ends no later than the default silence limit. */
 export const workerLeaseMsDefault = 4_500;
@@ -55,6 +57,7 @@ export class Slots {
   readonly saver: Saver;
   readonly slots: number;
   readonly heartbeatMs: number;
+  readonly leaseMs: number;
   readonly plans: ReadonlyMap<string, Plan>;
   readonly #options: WorkerOptions;
   readonly #active: Map<string, Active> = new Map();
@@ -66,6 +69,12 @@ export class Slots {
   #reserved = 0;
 
   constructor(options: WorkerOptions) {
+    const { slots = slotsDefault, heartbeatMs, leaseMs, graphs } = options;
+    checkCount("slots", slots, 1, slotsMax);
+    checkMs("heartbeatMs", heartbeatMs);
+    checkMs("leaseMs", leaseMs);
+    const twice = graphs.find(({ name }, index) => graphs.findIndex((other) => other.name === name) !== index);
+    if (twice) throw invalid("graphs", `two of them are named "${twice.name}"`);
     this.#options = options;
     this.ports = options.ports;
     this.saver = options.saver;
@@ -74,7 +83,8 @@ export class Slots {
     this.heartbeatMs = options.heartbeatMs ?? heartbeatMsDefault;
     this.plans = new Map(options.graphs.map((plan) => [plan.name, plan]));
     this.#metrics = options.metrics ?? noMetrics;
-    this.#leases = new LeaseKeeper(options.saver, options.ports, { leaseMs: options.leaseMs ?? workerLeaseMsDefault });
+    this.leaseMs = leaseMs ?? workerLeaseMsDefault;
+    this.#leases = new LeaseKeeper(options.saver, options.ports, { leaseMs: this.leaseMs });
     this.#metrics.gauge(metricNames.slots, this.slots);
   }
 

@@ -96,18 +96,21 @@ const inflict: Record<Kind, Fault> = {
   async kill(cluster, _addresses, random) {
     const victim = await busy(cluster, random);
     await victim.child.kill();
+    await cluster.lookAfter(victim.pid);
     await replace(cluster, [victim]);
   },
 
   async killAll(cluster) {
     const all = [...cluster.workers];
     await Promise.all(all.map(({ child }) => child.kill()));
+    for (const { pid } of all) await cluster.lookAfter(pid);
     await replace(cluster, all);
   },
 
   async freeze(cluster, _addresses, random) {
     const victim = await busy(cluster, random);
     await freeze(victim.child);
+    await cluster.lookAfter(victim.pid);
     // A zombie is worse the longer it believes; one that blocks the others is ended by who started it.
     const untilMs = performance.now() + frozenMsMax * random() ** 2;
     for (;;) {

@@ -29,6 +29,8 @@ export interface Evidence {
   readonly accepted: readonly string[];
   readonly witness: readonly WitnessLine[];
   readonly stored: readonly StoredRun[];
+  /** Executions whose writes were found in the store when their process was dead or frozen (`storedTasks`). */
+  readonly found?: readonly Mark[];
 }
 
 export interface Verdict {
@@ -62,7 +64,7 @@ export function clean(accepted: number): Omit<Verdict, "staleStarts" | "repeated
   return { accepted, finished: accepted, succeeded: accepted, ...none };
 }
 
-export function check({ accepted, witness, stored }: Evidence): Verdict {
+export function check({ accepted, witness, stored, found = [] }: Evidence): Verdict {
   const tally = new Tally();
   const ended = new Set(witness.flatMap((line) => (line.at === "end" ? [line.exec] : [])));
   const starts = Map.groupBy(
@@ -78,7 +80,12 @@ export function check({ accepted, witness, stored }: Evidence): Verdict {
     else tally.complain(`run ${runId} is lost: ${status ?? "not in the store"}`);
     if (status === "succeeded") succeeded++;
   }
-  for (const run of stored) checkRun(run, starts.get(run.runId) ?? [], ended, tally);
+  for (const run of stored) {
+    const own = starts.get(run.runId) ?? [];
+    checkRun(run, own, ended, tally);
+    checkAttempts(run.runId, own, tally);
+    checkFound(own, found, tally);
+  }
   for (const runId of starts.keys()) if (!byId.has(runId)) tally.complain(`run ${runId} was executed and not stored`);
   const lost = accepted.length - finished;
   return { accepted: accepted.length, finished, succeeded, lost, ...tally.counts, complaints: tally.complaints };
@@ -129,6 +136,28 @@ function checkRun(run: StoredRun, starts: readonly Start[], ended: ReadonlySet<s
       if (start.epoch >= winner.epoch)
         tally.add("finishedTasksRerun", `${text}, stored as ${winner.exec} under ${winner.epoch}`);
       else tally.add("repeatedInFlight");
+    }
+  }
+}
+
+/** One claim an attempt: by one process, under one epoch. */
+function checkAttempts(runId: string, starts: readonly Start[], tally: Tally): void {
+  for (const [attempt, group] of Map.groupBy(starts, (start) => start.attempt)) {
+    const owners = new Set(group.map(({ epoch, pid }) => `process ${pid} under epoch ${epoch}`));
+    if (owners.size > 1) tally.complain(`run ${runId}, attempt ${attempt}: ${[...owners].join(" and ")}`);
+  }
+}
+
+/**
+ * A task that was stored beside others that were not is not begun again by the next owner. The state tells nothing of
+ * that: were it begun again, its second execution would just take the first one's place.
+ */
+function checkFound(starts: readonly Start[], found: readonly Mark[], tally: Tally): void {
+  const execs = new Set(found.map(({ exec }) => exec));
+  for (const stored of starts.filter(({ exec }) => execs.has(exec))) {
+    for (const { exec, taskId, epoch } of starts) {
+      if (taskId !== stored.taskId || epoch <= stored.epoch) continue;
+      tally.add("finishedTasksRerun", `task ${taskId} as ${exec} under ${epoch}, found stored as ${stored.exec}`);
     }
   }
 }
@@ -219,6 +248,23 @@ function trailOf({ checkpoint }: StoredCheckpoint): StoredTrail {
   const { checkpointId, parentId, step, seq, epoch, values } = checkpoint;
   const trail = values.trail ? (decodeValue(values.trail) as Mark[]) : [];
   return { checkpointId, parentId, step, seq, epoch, trail };
+}
+
+/**
+ * The executions by `pid`, which is dead or frozen, whose writes the store holds beside the thread's current checkpoint:
+ * they were stored before any newer claim.
+ */
+export async function storedTasks(saver: Saver, threadIds: Iterable<string>, pid: number): Promise<Mark[]> {
+  const found: Mark[] = [];
+  for (const threadId of threadIds) {
+    const current = await saver.get(threadId, "");
+    for (const { kind, data } of current?.writes ?? []) {
+      if (kind !== "done") continue;
+      const [updates] = decodeValue(data) as [[channel: string, value: unknown][]];
+      for (const [channel, value] of updates) if (channel === "trail") found.push(...(value as Mark[]));
+    }
+  }
+  return found.filter(({ exec }) => exec.startsWith(`${pid}-`));
 }
 
 /** Everything that the store holds of the runs and their threads, as text: equal before and after means untouched. */

@@ -10,9 +10,9 @@ import { type Saver, systemPorts } from "../../src/mod.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { type Child, start } from "../support/process.ts";
 import { until } from "../support/wait.ts";
-import { check, readStored, type Verdict } from "./checker.ts";
+import { check, readStored, storedTasks, type Verdict } from "./checker.ts";
 import type { ChildOptions } from "./coordinator-child.ts";
-import { type Start, WitnessReader, witnessVariable } from "./witness.ts";
+import { type Mark, type Start, WitnessReader, witnessVariable } from "./witness.ts";
 
 export type StoreKind = "sqlite" | "postgres";
 export const storeKinds: readonly StoreKind[] = ["sqlite", "postgres"];
@@ -53,6 +53,8 @@ export class Cluster {
   readonly workers: WorkerProcess[] = [];
   /** Runs whose admission was acknowledged. */
   readonly accepted: string[] = [];
+  /** What `lookAfter` found. */
+  readonly found: Mark[] = [];
   readonly #savers: Saver[] = [];
   readonly #coordinators: Coordinator[] = [];
   readonly #children: Child[] = [];
@@ -153,7 +155,13 @@ export class Cluster {
   /** Joins witness and store over all runs that were accepted. */
   async verdict(): Promise<Verdict> {
     const stored = await readStored(this.saver, this.accepted);
-    return check({ accepted: this.accepted, witness: this.witness.lines(), stored });
+    return check({ accepted: this.accepted, witness: this.witness.lines(), stored, found: this.found });
+  }
+
+  /** To be called when a process was killed or frozen: notes which tasks of unfinished supersteps it has stored. */
+  async lookAfter(pid: number): Promise<void> {
+    const threads = new Set(this.latest().flatMap(([, start]) => (start.pid === pid ? [start.threadId] : [])));
+    this.found.push(...(await storedTasks(this.saver, threads, pid)));
   }
 
   /** Starts of nodes of a run so far, in the order of their times. */

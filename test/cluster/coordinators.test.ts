@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { decodeValue } from "../../src/mod.ts";
+import { decodeValue, type RunState } from "../../src/mod.ts";
 import { until } from "../support/wait.ts";
 import { bind } from "./bind.ts";
 import { clean } from "./checker.ts";
@@ -15,7 +15,7 @@ const takeoverMs = 2_000;
 
 describe.concurrent("coordinators", () => {
   test.each(storeKinds)(
-    "%s: P4: workers outlive their coordinator; the next one re-attaches, takes the queue, and hands off only what stands still",
+    "%s: P4: workers outlive their coordinator; the next one re-attaches to them and takes over the queue",
     async (kind) => {
       await using cluster = await Cluster.open(kind);
       const [a, b] = await cluster.startWorkers(2, { slots: 2, leaseMs: 1_500 });
@@ -25,50 +25,68 @@ describe.concurrent("coordinators", () => {
       await until(() => [a!, b!].every(({ pid }) => open(cluster, pid).size === 2), {
         what: "two runs on each worker",
       });
-      const onA = [...open(cluster, a!.pid)];
-      const onB = [...open(cluster, b!.pid)];
-      const queued = runs.map(({ runId }) => runId).filter((runId) => ![...onA, ...onB].includes(runId));
       await child.kill();
 
       // Nobody but the workers is left, and the leases grow.
-      const leases = async () => Promise.all(onB.map(async (id) => (await cluster.saver.getRun(id))!.state.lease));
+      const leases = async () => (await states(cluster)).filter(({ owner }) => owner).map(({ lease }) => lease);
       const before = await leases();
       await until(async () => (await leases()).every((lease, n) => lease >= before[n]! + 2), { what: "two renewals" });
 
-      await a!.child.kill();
-      const t = nowMs();
       const coordinator = cluster.coordinator([a!.address, b!.address], { takeoverMs });
       await coordinator.connect();
-      await until(
-        async () => {
-          const records = await Promise.all(runs.map(({ runId }) => cluster.saver.getRun(runId)));
-          return records.every((record) => record!.state.coordinator === coordinator.id);
-        },
-        { what: "the new coordinator to look after every run", timeoutMs: 20_000 },
-      );
-      for (const runId of onA) {
-        const { state } = (await cluster.saver.getRun(runId))!;
-        expect(state, runId).toMatchObject({
-          attempt: 2,
-          history: [{ attempt: 1, worker: a!.id, reason: "recovered" }],
-        });
-        // Seen to stand still for a whole limit by a clock that began when the coordinator did.
-        expect(nowMs() - t).toBeGreaterThanOrEqual(takeoverMs);
-      }
-      for (const runId of onB) {
-        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({
-          attempt: 1,
-          status: "running",
-          owner: b!.id,
-        });
-      }
+      await until(async () => (await states(cluster)).every((state) => state.coordinator === coordinator.id), {
+        what: "the new coordinator to look after every run",
+        timeoutMs: 20_000,
+      });
+      // Not one of them was begun again: re-attached where it was, or still waiting for a slot.
+      expect((await states(cluster)).map(({ status }) => status).sort()).toEqual([
+        ...Array.from({ length: 2 }, () => "queued"),
+        ...Array.from({ length: 4 }, () => "running"),
+      ]);
       writeFileSync(gate, "");
       const ends = runs.map(async ({ runId }) => (await coordinator.join(runId)).end);
       for (const end of await Promise.all(ends)) expect(end).toMatchObject({ status: "succeeded" });
-      for (const runId of [...onB, ...queued]) {
-        expect((await cluster.saver.getRun(runId))!.state, runId).toMatchObject({ attempt: 1, history: [] });
+      for (const state of await states(cluster)) expect(state).toMatchObject({ attempt: 1, history: [] });
+      expect(await cluster.verdict()).toMatchObject({ ...clean(6), repeatedInFlight: 0, staleStarts: 0 });
+    },
+  );
+
+  test.each(storeKinds)(
+    "%s: P4, P11: without a coordinator only a lease that stands still is handed off, by one of two replicas",
+    async (kind) => {
+      await using cluster = await Cluster.open(kind);
+      const [a, b, c, d] = await cluster.startWorkers(4, { slots: 2, leaseMs: 1_500 });
+      const gate = join(cluster.folder, "gate");
+      const runs = Array.from({ length: 4 }, (_, n) => ({ runId: `g${n}`, graph: "gated", input: { gate } }) as const);
+      const child = await cluster.coordinatorChild({ workers: [a!.address, b!.address], takeoverMs, runs });
+      await until(() => [a!, b!].every(({ pid }) => open(cluster, pid).size === 2), {
+        what: "two runs on each worker",
+      });
+      const onA = [...open(cluster, a!.pid)];
+      await child.kill();
+      await a!.child.kill();
+
+      // They come up at the same moment, and neither knows b: that it lives they can only see by its leases.
+      const t = nowMs();
+      const replicas = [c!, d!].map(({ address }) => cluster.coordinator([a!.address, address], { takeoverMs }));
+      await Promise.all(replicas.map((replica) => replica.connect()));
+      await until(() => onA.every((runId) => cluster.starts(runId).some(({ attempt }) => attempt === 2)), {
+        what: "the dead worker's runs to begin elsewhere",
+        timeoutMs: 20_000,
+      });
+      // Seen to stand still for a whole limit, by clocks that began when the replicas did.
+      expect(nowMs() - t).toBeGreaterThanOrEqual(takeoverMs);
+      await until(() => nowMs() - t > 3 * takeoverMs, { what: "the time in which a live worker might lose its runs" });
+      writeFileSync(gate, "");
+      const ends = runs.map(async ({ runId }, n) => (await replicas[n % 2]!.join(runId)).end);
+      for (const end of await Promise.all(ends)) expect(end).toMatchObject({ status: "succeeded" });
+      for (const { runId } of runs) {
+        const { state } = (await cluster.saver.getRun(runId))!;
+        const lost = [{ attempt: 1, worker: a!.id, reason: "recovered" }];
+        if (onA.includes(runId)) expect(state, runId).toMatchObject({ attempt: 2, history: lost });
+        else expect(state, runId).toMatchObject({ attempt: 1, history: [], owner: b!.id });
       }
-      expect(await cluster.verdict()).toMatchObject({ ...clean(6), repeatedInFlight: 2, staleStarts: 0 });
+      expect(await cluster.verdict()).toMatchObject({ ...clean(4), repeatedInFlight: 2, staleStarts: 0 });
     },
   );
 
@@ -177,3 +195,7 @@ describe.concurrent("coordinators", () => {
     },
   );
 });
+
+async function states(cluster: Cluster): Promise<RunState[]> {
+  return await Promise.all(cluster.accepted.map(async (runId) => (await cluster.saver.getRun(runId))!.state));
+}

@@ -68,7 +68,7 @@ describe.concurrent("drain", () => {
       const coordinator = cluster.coordinator([a!.address, b!.address]);
       await cluster.ready(coordinator, 2);
       const gate = join(cluster.folder, "gate");
-      const { end } = await startGated(cluster, coordinator, "held", gate);
+      const { end, events } = await startGated(cluster, coordinator, "held", gate, ["custom"]);
       const first = await until(() => cluster.workers.find(({ pid }) => open(cluster, pid).size === 1), {
         what: "the step",
       });
@@ -93,6 +93,10 @@ describe.concurrent("drain", () => {
       expect(state).toMatchObject({ attempt: 2, poison: 0, owner: other.id });
       expect(state.history).toMatchObject([{ attempt: 1, worker: first.id, reason: "drained" }]);
       expect(await cluster.verdict()).toMatchObject({ ...clean(1), repeatedInFlight: 1 });
+      // What the broken-off step had sent is taken back before it is sent again (P16).
+      const told: string[] = [];
+      for await (const { kind: what, attempt } of events) told.push(`${what} ${attempt}`);
+      expect(told).toEqual(["custom 1", "retract 1", "custom 2"]);
     },
   );
 });

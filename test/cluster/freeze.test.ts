@@ -24,6 +24,7 @@ async function zombie(cluster: Cluster): Promise<{ worker: WorkerProcess; t: num
     });
     const t = nowMs();
     await freeze(worker.child);
+    await cluster.lookAfter(worker.pid);
     if (!(await guard(cluster, worker))) return { worker, t };
     cluster.workers.splice(cluster.workers.indexOf(worker), 1);
     await cluster.startWorker({ listen: worker.address });
@@ -43,6 +44,7 @@ describe.runIf(process.platform === "linux").concurrent("zombies", () => {
         Array.from({ length: runs }, (_, n) => startRelay(cluster, coordinator, `r${n}`, input)),
       );
 
+      await until(() => cluster.latest().length === runs, { what: "every run to be at work" });
       const { worker, t } = await zombie(cluster);
       const held = cluster.latest().flatMap(([runId, { pid }]) => (pid === worker.pid ? [runId] : []));
       await Promise.all(ends.map(({ end }) => end));
@@ -55,10 +57,10 @@ describe.runIf(process.platform === "linux").concurrent("zombies", () => {
 
       const before = await dump(cluster.saver, cluster.accepted);
       worker.child.signal("SIGCONT");
-      await until(async () => (await metric(worker, fencedOut)) === held.length, {
-        what: "the zombie to be fenced out of each of its runs",
-      });
       await until(async () => (await metric(worker, "agentmatic_active_runs")) === 0, { what: "its slots to be free" });
+      expect(await metric(worker, fencedOut), `runs that the zombie was fenced out of, of ${held.join()}`).toBe(
+        held.length,
+      );
       expect(await dump(cluster.saver, cluster.accepted)).toBe(before);
 
       await cluster.ready(coordinator, 3);
@@ -110,6 +112,7 @@ describe.runIf(process.platform === "linux").concurrent("zombies", () => {
     const ends = await Promise.all(
       Array.from({ length: runs }, (_, n) => startRelay(cluster, coordinator, `r${n}`, input)),
     );
+    await until(() => cluster.latest().length === runs, { what: "every run to be at work" });
     const { worker, t } = await zombie(cluster);
     const held = cluster.latest().flatMap(([runId, { pid }]) => (pid === worker.pid ? [runId] : []));
     await until(() => handoffs(cluster.starts(), worker.pid, t).length === held.length, { what: "the hand-offs" });

@@ -82,6 +82,7 @@ export const gated = new StateGraph({
   .addNode("before", (state, ctx) => ({ trail: [enter(ctx, state.trail).end()] }))
   .addNode("long", async (state, ctx) => {
     const { end } = enter(ctx, state.trail);
+    ctx.stream("waiting");
     while (!existsSync(state.gate)) await sleep(10);
     return { trail: [end()] };
   })
@@ -107,3 +108,17 @@ export const poison = new StateGraph({
   .addEdge("good", "deadly")
   .addEdge("deadly", END)
   .compile({ name: "poison" });
+
+/** A step that holds its worker's event loop for so many milliseconds: nothing is heard of that worker meanwhile. */
+export const hog = new StateGraph({
+  ms: Annotation<number>(),
+  trail: trail(),
+})
+  .addNode("hold", (state, ctx) => {
+    const { end } = enter(ctx, state.trail);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, state.ms);
+    return { trail: [end()] };
+  })
+  .addEdge(START, "hold")
+  .addEdge("hold", END)
+  .compile({ name: "hog" });

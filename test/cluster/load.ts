@@ -2,6 +2,7 @@
 import { expect } from "vitest";
 import type { Coordinator } from "../../adapters/cluster/mod.ts";
 import { decodeValue } from "../../src/checkpoint/codec.ts";
+import type { EventKind } from "../../src/run/events.ts";
 import type { RunEnd } from "../../src/run/link.ts";
 import { bind } from "./bind.ts";
 import type { Cluster } from "./cluster.ts";
@@ -30,11 +31,17 @@ export async function startRelay(
 }
 
 /** Starts a run that stands in its second step until the file `gate` is there. */
-export async function startGated(cluster: Cluster, coordinator: Coordinator, runId: string, gate: string) {
+export async function startGated(
+  cluster: Cluster,
+  coordinator: Coordinator,
+  runId: string,
+  gate: string,
+  kinds: readonly EventKind[] = [],
+) {
   const graph = bind(gated, coordinator, cluster.saver);
-  const handle = await graph.start({ gate }, { threadId: `t-${runId}`, runId }, []);
+  const handle = await graph.start({ gate }, { threadId: `t-${runId}`, runId }, kinds);
   cluster.accepted.push(runId);
-  return { runId, end: handle.end };
+  return handle;
 }
 
 export function expectResult(end: RunEnd, runId: string, input: RelayInput, nth = 1): RunEnd {
@@ -54,9 +61,10 @@ export class Load {
   readonly #lanes: Promise<unknown>;
   #stop = false;
 
-  constructor(cluster: Cluster, coordinator: Coordinator, lanes: number, input: RelayInput) {
+  /** `run`: starts a relay under the id that it is given and resolves with its end. */
+  constructor(lanes: number, run: (runId: string) => Promise<unknown>) {
     const lane = async (index: number) => {
-      for (let n = 0; !this.#stop; n++) await (await startRelay(cluster, coordinator, `r${index}-${n}`, input)).end;
+      for (let n = 0; !this.#stop; n++) await run(`r${index}-${n}`);
     };
     this.#lanes = Promise.all(Array.from({ length: lanes }, (_, index) => lane(index)));
     // Reported by `stop`.

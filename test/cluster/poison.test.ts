@@ -4,8 +4,8 @@ import { until } from "../support/wait.ts";
 import { bind } from "./bind.ts";
 import { clean, readStored } from "./checker.ts";
 import { Cluster, storeKinds } from "./cluster.ts";
-import { poison } from "./graphs.ts";
-import { Load } from "./load.ts";
+import { hog, poison } from "./graphs.ts";
+import { Load, startRelay } from "./load.ts";
 
 const maxAttempts = 3;
 
@@ -17,7 +17,8 @@ test.concurrent.each(storeKinds)(
     await cluster.startWorkers(2);
     const coordinator = cluster.coordinator(workers.map(({ address }) => address));
     await cluster.ready(coordinator, 2);
-    const load = new Load(cluster, coordinator, 6, { rounds: 3, width: 2, ms: 40 });
+    const input = { rounds: 3, width: 2, ms: 40 };
+    const load = new Load(6, async (runId) => (await startRelay(cluster, coordinator, runId, input)).end);
 
     // Whoever runs the processes starts a new one for each that ends.
     const all = new Map(workers.map((worker) => [worker.id, worker]));
@@ -62,5 +63,27 @@ test.concurrent.each(storeKinds)(
 
     const { length } = cluster.accepted;
     expect(await cluster.verdict()).toMatchObject({ ...clean(length), succeeded: length - 1 });
+  },
+);
+
+test.concurrent.each(storeKinds)(
+  "%s: P14: a step that silences every worker that tries it ends the run, after as many attempts as it may have",
+  async (kind) => {
+    await using cluster = await Cluster.open(kind);
+    const workers = await cluster.startWorkers(2);
+    const addresses = workers.map(({ address }) => address);
+    const coordinator = cluster.coordinator(addresses, { silentMs: 1_000 });
+    await cluster.ready(coordinator, 2);
+    const graph = bind(hog, coordinator, cluster.saver);
+    // Holds the event loop: for its coordinator such a worker is as good as frozen.
+    const handle = await graph.start({ ms: 2_500 }, { threadId: "t", runId: "hog", maxAttempts }, []);
+    cluster.accepted.push("hog");
+    expect(await handle.end).toMatchObject({ status: "dead", error: { code: "DeadLettered" } });
+    const [stored] = await readStored(cluster.saver, ["hog"]);
+    const { poison: count, history } = stored!.record!.state;
+    expect(count).toBe(maxAttempts);
+    expect(history.every(({ reason }) => reason === "silent")).toBe(true);
+    expect(await cluster.verdict()).toMatchObject({ ...clean(1), succeeded: 0 });
+    expect(workers.every(({ child }) => child.ending === undefined)).toBe(true);
   },
 );

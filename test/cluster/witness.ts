@@ -20,6 +20,7 @@ export interface Start {
   readonly exec: string;
   readonly pid: number;
   readonly runId: string;
+  readonly threadId: string;
   readonly taskId: string;
   readonly node: string;
   readonly step: number;
@@ -60,9 +61,22 @@ function append(line: WitnessLine): void {
 /** Notes the start of a node; `end` of the answer notes its end and gives the mark for the state. */
 export function enter(context: NodeContext, trail: readonly Mark[]): { end(): Mark } {
   const exec = `${process.pid}-${++count}`;
-  const { runId, taskId, node, step, attempt, epoch } = context;
+  const { runId, threadId, taskId, node, step, attempt, epoch } = context;
   const seen = trail.map((mark) => mark.exec);
-  append({ at: "start", t: nowMs(), exec, pid: process.pid, runId, taskId, node, step, attempt, epoch, seen });
+  append({
+    at: "start",
+    t: nowMs(),
+    exec,
+    pid: process.pid,
+    runId,
+    threadId,
+    taskId,
+    node,
+    step,
+    attempt,
+    epoch,
+    seen,
+  });
   return {
     end() {
       append({ at: "end", t: nowMs(), exec });

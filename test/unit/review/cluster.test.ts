@@ -2,131 +2,13 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
-import { Coordinator, type CoordinatorOptions } from "../../../src/coordinator/coordinator.ts";
+import { Coordinator } from "../../../src/coordinator/coordinator.ts";
 import { AgentmaticError } from "../../../src/errors.ts";
-import type { NodeContext } from "../../../src/graph/context.ts";
-import type { Plan } from "../../../src/graph/plan.ts";
-import { Annotation, decodeValue, encodeValue, MemorySaver, START, StateGraph, systemPorts } from "../../../src/mod.ts";
+import { MemorySaver, systemPorts } from "../../../src/mod.ts";
+import type { EventKind } from "../../../src/run/events.ts";
 import type { Dialer, ToCoordinator, WorkerEndpoint, WorkerInfo } from "../../../src/run/link.ts";
-import type { EventKind, RunEvent } from "../../../src/run/events.ts";
-import type { RunHandle, RunRequest } from "../../../src/run/runner.ts";
-import { Worker, type WorkerOptions } from "../../../src/worker/worker.ts";
-import { generator } from "../../support/seed.ts";
-import { Proc, Sim, World } from "./world.ts";
-
-const list = () => Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] });
-
-/** Steps one, two, three; `at` is called in each and may wait. */
-function steps(at: (name: string, ctx: NodeContext) => unknown): Plan {
-  const node = (name: string) => async (_s: unknown, ctx: NodeContext) => {
-    await at(name, ctx);
-    return { log: [name] };
-  };
-  return new StateGraph({ log: list() })
-    .addNode("one", node("one"))
-    .addNode("two", node("two"))
-    .addNode("three", node("three"))
-    .addEdge(START, "one")
-    .addEdge("one", "two")
-    .addEdge("two", "three")
-    .plan({ name: "steps" });
-}
-
-class Stage {
-  readonly sim: Sim = new Sim(generator(1));
-  readonly world: World = new World(this.sim);
-  readonly plan: Plan;
-  readonly addresses: string[] = [];
-  #open: unknown;
-
-  constructor(plan: Plan) {
-    this.plan = plan;
-  }
-
-  async worker(address: string, options: Partial<WorkerOptions> = {}): Promise<{ worker: Worker; proc: Proc }> {
-    const proc = new Proc(this.sim, address);
-    const worker = new Worker({
-      graphs: [this.plan],
-      saver: this.world.saver(proc),
-      ports: proc.ports,
-      heartbeatMs: 500,
-      leaseMs: 2_250,
-      ...options,
-    });
-    await this.do(worker.start());
-    this.world.endpoints.set(address, { endpoint: worker.endpoint, proc });
-    if (!this.addresses.includes(address)) this.addresses.push(address);
-    return { worker, proc };
-  }
-
-  lead(options: Partial<CoordinatorOptions> = {}): { coordinator: Coordinator; proc: Proc } {
-    const proc = new Proc(this.sim, "coordinator");
-    const coordinator = new Coordinator({
-      saver: this.world.saver(proc),
-      dialer: this.world.dialer(proc),
-      workers: this.addresses,
-      ports: proc.ports,
-      silentMs: 1_500,
-      takeoverMs: 3_000,
-      ...options,
-    });
-    return { coordinator, proc };
-  }
-
-  request(fields: Partial<RunRequest> = {}): RunRequest {
-    return {
-      runId: "r",
-      threadId: "t",
-      graph: { name: this.plan.name, version: this.plan.version },
-      kind: "input",
-      input: encodeValue({}),
-      maxSteps: 25,
-      events: [],
-      ...fields,
-    };
-  }
-
-  /** Lets time pass until the promise has settled. Throws where it has not within `limitMs`. */
-  async do<T>(promise: Promise<T>, limitMs = 60_000): Promise<T> {
-    let over = false;
-    const settled = () => {
-      over = true;
-    };
-    promise.then(settled, settled);
-    // What the real world (a hash in another thread) answers takes no virtual time.
-    for (let i = 0; i < 200 && !over; i++) {
-      await this.sim.run(() => over, limitMs / 200);
-      await new Promise((resolve) => setTimeout(resolve, i < 20 ? 0 : 1));
-    }
-    if (!over) throw new Error(`nothing came of it in ${limitMs} ms`);
-    return await promise;
-  }
-
-  until(condition: () => boolean, limitMs = 60_000): Promise<boolean> {
-    return this.sim.run(condition, limitMs);
-  }
-
-  record(runId = "r") {
-    return this.world.store.runs.get(runId)!.state;
-  }
-
-  cut(): void {
-    for (const link of this.world.links) link.cut();
-  }
-}
-
-function gather(handle: RunHandle): RunEvent[] {
-  const events: RunEvent[] = [];
-  void (async () => {
-    for await (const event of handle.events) events.push(event);
-  })().catch(() => undefined);
-  return events;
-}
-
-/** Logs as the `values` events show them. */
-function logs(events: readonly RunEvent[]): string[] {
-  return events.filter(({ kind }) => kind === "values").map(({ data }) => (decodeValue(data) as { log: string[] }).log.join());
-}
+import { gather, logs, Stage, steps } from "./stage.ts";
+import { Proc } from "./world.ts";
 
 test("16: a link keeps nothing of the frames that it has passed on", async () => {
   setFlagsFromString("--expose-gc");
@@ -151,7 +33,17 @@ test("16: a link keeps nothing of the frames that it has passed on", async () =>
       for (let i = 0; i < 200; i++) {
         const data = new Uint8Array(10_000);
         seen.push(new WeakRef(data));
-        const event = { runId: "r", kind: "custom", epoch: 1, attempt: 1, seq: 0, ns: "", node: "", taskId: "", data } as const;
+        const event = {
+          runId: "r",
+          kind: "custom",
+          epoch: 1,
+          attempt: 1,
+          seq: 0,
+          ns: "",
+          node: "",
+          taskId: "",
+          data,
+        } as const;
         yield { type: "events", events: [event] };
       }
       passed.resolve();
@@ -207,7 +99,10 @@ test("18: over memory of its own a run that ends while its link is broken is tol
   await stage.until(() => began);
   stage.cut();
   gate.resolve();
-  const end = await stage.do(handle.end.catch((thrown: AgentmaticError) => thrown), 120_000);
+  const end = await stage.do(
+    handle.end.catch((thrown: AgentmaticError) => thrown),
+    120_000,
+  );
   expect(end).toBeDefined();
 });
 
@@ -320,7 +215,10 @@ test("21: who joins at a second coordinator gets the events asked for while the 
 });
 
 /** Runs with a reader of `values`; the link breaks in step two, and nobody can call the worker until `back`. */
-async function gap(kinds: readonly EventKind[], lasting: (stage: Stage, gates: Map<string, () => void>) => Promise<void>) {
+async function gap(
+  kinds: readonly EventKind[],
+  lasting: (stage: Stage, gates: Map<string, () => void>) => Promise<void>,
+) {
   const gates = new Map<string, () => void>();
   const stage = new Stage(
     steps(async (name) => {
@@ -495,26 +393,4 @@ test("29: a node that makes each of its workers stand still is dead-lettered in 
   const frozen = [...stage.world.endpoints.values()].filter(({ proc }) => proc.paused).length;
   // The first attempt commits the input, which is progress.
   expect(frozen).toBeLessThanOrEqual(4);
-});
-
-test("30: an attempt that its living worker gave up, for want of the store, is no poison", async () => {
-  const stage = new Stage(steps(() => undefined));
-  let outages = 0;
-  const { proc } = await stage.worker("w");
-  const { coordinator } = stage.lead();
-  // Right after each claim the store is out of the worker's reach for longer than it tries, and the link breaks.
-  stage.world.onCall = (caller, key) => {
-    if (caller !== proc || key !== "commit" || outages >= 6) return;
-    outages++;
-    stage.world.outage(proc, 31_000);
-    stage.sim.after(29_000, () => {
-      stage.world.refuse.add("w");
-      stage.cut();
-    });
-    stage.sim.after(33_000, () => stage.world.refuse.delete("w"));
-  };
-  const handle = await stage.do(coordinator.start(stage.request({ maxAttempts: 2 })));
-  const end = await stage.do(handle.end, 600_000);
-  expect(end.error).toBeUndefined();
-  expect(end.status).toBe("succeeded");
 });

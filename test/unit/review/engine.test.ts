@@ -237,8 +237,14 @@ test("14: after a pause one fence check serves all tasks of a superstep", async 
     return await memory.renew(batch);
   });
   let nowMs = 0;
-  const ports = { ...systemPorts, clock: { // Never twice the same, as with a real clock.
-    monotonicMs: () => (nowMs += 0.001), wallMs: () => 0 } };
+  const ports = {
+    ...systemPorts,
+    clock: {
+      // Never twice the same, as with a real clock.
+      monotonicMs: () => (nowMs += 0.001),
+      wallMs: () => 0,
+    },
+  };
   const graph = new StateGraph({ n: Annotation<number>() })
     .addNode("split", () => {
       // The process stands still for longer than its credit.

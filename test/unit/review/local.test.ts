@@ -1,10 +1,11 @@
 /** Defects of running in this process, one test each. */
 import { expect, test } from "vitest";
 import type { Saver } from "../../../src/checkpoint/saver.ts";
-import { AgentmaticError } from "../../../src/errors.ts";
+import type { AgentmaticError } from "../../../src/errors.ts";
 import { Annotation, MemorySaver, MemoryStore, START, StateGraph } from "../../../src/mod.ts";
 import { systemPorts } from "../../../src/ports.ts";
 import { makeSpec } from "../../../src/run/spec.ts";
+import { end as endState } from "../../../src/run/transitions.ts";
 
 const list = () => Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] });
 
@@ -55,7 +56,13 @@ test("32: a thread held by a run of another graph version is an error that says 
   const saver = new MemorySaver();
   const { plan } = step(saver);
   const left = await makeSpec(
-    { threadId: "t", graph: { name: "g", version: "v1" }, kind: "input", input: new Uint8Array([1, 123, 125]), maxSteps: 9 },
+    {
+      threadId: "t",
+      graph: { name: "g", version: "v1" },
+      kind: "input",
+      input: new Uint8Array([1, 123, 125]),
+      maxSteps: 9,
+    },
     systemPorts,
   );
   await saver.admit({ spec: left, coordinator: null, whenBusy: "reject" });
@@ -121,4 +128,75 @@ test("34: a run that takes its process down each time is dead-lettered in the en
   }
   expect(runs).toBeLessThanOrEqual(4);
   expect((await new MemorySaver({ store }).getRun("r"))?.state.status).toBe("dead");
+});
+
+test("54: two calls with one runId are one run, and its node starts once", async () => {
+  let ran = 0;
+  let claims = 0;
+  const near = distant(new MemorySaver());
+  // The second call's claim is on its way for longer than the first one's.
+  const saver = new Proxy<Saver>(near, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown;
+      if (name !== "claim") return value;
+      return async (request: Parameters<Saver["claim"]>[0]) => {
+        if (claims++ > 0) await new Promise((resolve) => setTimeout(resolve, 40));
+        return await target.claim(request);
+      };
+    },
+  });
+  const graph = new StateGraph({ log: list() })
+    .addNode("a", async () => {
+      ran++;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return { log: ["a"] };
+    })
+    .addEdge(START, "a")
+    .compile({ checkpointer: saver });
+  const call = () => graph.invoke({}, { threadId: "t", runId: "r" });
+  expect(await Promise.all([call(), call()])).toEqual([{ log: ["a"] }, { log: ["a"] }]);
+  expect(ran).toBe(1);
+});
+
+test("56: a run that a living coordinator has in its queue is waited for, whatever graph it is of", async () => {
+  const saver = new MemorySaver();
+  const before = await makeSpec(
+    {
+      threadId: "t",
+      graph: { name: "other", version: "v1" },
+      kind: "input",
+      input: new Uint8Array([1, 123, 125]),
+      maxSteps: 9,
+    },
+    systemPorts,
+  );
+  const { record } = await saver.admit({ spec: before, coordinator: "alive", whenBusy: "reject" });
+  const beats = setInterval(() => void saver.beat("alive"), 20);
+  const running = step(saver).invoke({}, { threadId: "t" });
+  running.catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  await saver.updateRun(before.runId, endState(record, "cancelled", { checkpointId: null }));
+  clearInterval(beats);
+  expect((await running).log).toEqual(["a"]);
+});
+
+test("58: events that nobody reads do not pile up without bound within a step", { timeout: 30_000 }, async () => {
+  const graph = new StateGraph({ n: Annotation<number>() })
+    .addNode("talk", async (_s, ctx) => {
+      for (let i = 0; i < 5_000; i++) {
+        ctx.stream("x".repeat(20_000));
+        if (i % 100 === 0) await new Promise((resolve) => setTimeout(resolve));
+      }
+      spoken.resolve();
+      return { n: 1 };
+    })
+    .addEdge(START, "talk")
+    .compile({ checkpointer: new MemorySaver() });
+  const spoken = Promise.withResolvers<void>();
+  const before = process.memoryUsage().arrayBuffers;
+  const handle = await graph.start({ n: 0 }, { threadId: "t" }, ["custom"]);
+  await spoken.promise;
+  const kept = process.memoryUsage().arrayBuffers - before;
+  for await (const _event of handle.events) break;
+  expect(kept).toBeLessThan(50_000_000);
 });

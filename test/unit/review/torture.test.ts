@@ -10,18 +10,20 @@ import { Coordinator } from "../../../src/coordinator/coordinator.ts";
 import { AgentmaticError } from "../../../src/errors.ts";
 import type { NodeContext } from "../../../src/graph/context.ts";
 import type { Plan } from "../../../src/graph/plan.ts";
-import { Annotation, decodeValue, encodeValue, END, MemorySaver, Send, START, StateGraph } from "../../../src/mod.ts";
+import { Annotation, decodeValue, END, encodeValue, MemorySaver, Send, START, StateGraph } from "../../../src/mod.ts";
 import type { RunEvent } from "../../../src/run/events.ts";
 import type { RunEnd } from "../../../src/run/link.ts";
 import { isTerminal, type RunStatus } from "../../../src/run/record.ts";
 import type { RunRequest } from "../../../src/run/runner.ts";
 import { Worker } from "../../../src/worker/worker.ts";
 import { generator, givenSeed } from "../../support/seed.ts";
-import { Proc, Sim, World } from "./world.ts";
+import { leaseMs, Proc, Sim, World } from "./world.ts";
 
 const seedsDefault = process.env.AGENTMATIC_TEST_LONG ? 4_000 : 200;
 const troubleMs = 15_000;
-const calmMs = 120_000;
+/** With nothing wrong any more everything must end within this time. */
+const calmMs = 30_000;
+const attemptsMax = 30;
 
 beforeEach(() => {
   // The one real clock in the code under test: a thread pool that answers when it likes.
@@ -150,7 +152,7 @@ class Torture {
       name: address,
       slots: 3,
       heartbeatMs: 500,
-      leaseMs: 2_250,
+      leaseMs,
       config: { process: proc.name },
     });
     const node = { proc, address, worker };
@@ -253,7 +255,8 @@ class Torture {
         if (event.epoch < epoch) this.sim.problem(`run ${runId}: an event of epoch ${event.epoch} after ${epoch}`);
         epoch = event.epoch;
         if (event.kind === "values") {
-          if (event.seq <= (seen.at(-1) ?? 0)) this.sim.problem(`run ${runId}: values of ${event.seq} after ${seen.at(-1)}`);
+          if (event.seq <= (seen.at(-1) ?? 0))
+            this.sim.problem(`run ${runId}: values of ${event.seq} after ${seen.at(-1)}`);
           seen.push(event.seq);
         } else if (event.kind === "retract") {
           spoke = 0;
@@ -363,7 +366,8 @@ class Torture {
     const saver = new MemorySaver({ store: this.world.store });
     for (const { runId, end, error, lead } of this.ends) {
       if (error && lead.proc.alive) sim.problem(`the follower of ${runId} got ${AgentmaticError.from(error).message}`);
-      if (end && end.status !== this.status(runId)) sim.problem(`${runId} is ${this.status(runId)}, told ${end.status}`);
+      if (end && end.status !== this.status(runId))
+        sim.problem(`${runId} is ${this.status(runId)}, told ${end.status}`);
     }
     for (const request of this.requests) {
       const { runId, threadId, full } = request;
@@ -382,6 +386,9 @@ class Torture {
         sim.problem(`${runId} succeeded without ${full.filter((entry) => !mine.includes(entry)).join(" ")}`);
       }
     }
+    for (const [runId, { state }] of this.world.store.runs) {
+      if (state.attempt > attemptsMax) sim.problem(`${runId} took ${state.attempt} attempts`);
+    }
     for (const { thread, id } of [...this.world.store.threads].map(([id, thread]) => ({ thread, id }))) {
       if (thread.activeRun !== null) sim.problem(`thread ${id} still has the active run ${thread.activeRun}`);
     }
@@ -399,7 +406,9 @@ function entries(runId: string, graph: string, threadId: string): Request {
   return { runId, threadId, graph, resume: false, full, cancelled: false, accepted: false };
 }
 
-async function torture(seed: number): Promise<{ problems: readonly string[]; trace: readonly string[]; starts: number }> {
+async function torture(
+  seed: number,
+): Promise<{ problems: readonly string[]; trace: readonly string[]; starts: number }> {
   const world = new Torture(generator(seed));
   const { sim } = world;
   const scene = (async () => {

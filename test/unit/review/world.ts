@@ -203,6 +203,10 @@ export class Proc {
   }
 }
 
+/** The lease of the workers here, and what they may start on credit within it. */
+export const leaseMs = 2_250;
+const creditMs = (leaseMs * 2) / 3;
+
 /** What was seen in the store, from outside of engine and saver. */
 export class Witness {
   readonly #sim: Sim;
@@ -211,10 +215,11 @@ export class Witness {
   /** When a task's writes, or the commit of its superstep, came to be in the store: by the count of claims. */
   readonly #stored: Map<string, number> = new Map();
   readonly #claims: Map<string, number> = new Map();
+  /** By thread, the newest epoch and the time of its claim. */
+  readonly #newest: Map<string, { readonly epoch: number; readonly atMs: number }> = new Map();
   readonly #ended: Map<string, RunStatus> = new Map();
   #order = 0;
   starts = 0;
-  handOffs = 0;
 
   constructor(sim: Sim, store: MemoryStore) {
     this.#sim = sim;
@@ -225,9 +230,16 @@ export class Witness {
   saw(key: string, args: readonly unknown[], result: unknown): void {
     this.#order++;
     if (key === "claim") {
-      const { fence } = result as Awaited<ReturnType<Saver["claim"]>>;
+      const { fence, record } = result as Awaited<ReturnType<Saver["claim"]>>;
+      const { runId, attempt } = args[0] as Parameters<Saver["claim"]>[0];
+      if (attempt !== record.state.attempt) {
+        this.#sim.problem(`attempt ${attempt} of ${runId} claimed when ${record.state.attempt} was due`);
+      }
       const claim = `${fence.threadId} ${fence.epoch}`;
-      if (!this.#claims.has(claim)) this.#claims.set(claim, this.#order);
+      if (!this.#claims.has(claim)) {
+        this.#claims.set(claim, this.#order);
+        this.#newest.set(fence.threadId, { epoch: fence.epoch, atMs: this.#sim.nowMs });
+      }
     } else if (key === "putWrites") {
       (args[0] as Parameters<Saver["putWrites"]>[0]).forEach(({ fence, writes }, index) => {
         if (!(result as Awaited<ReturnType<Saver["putWrites"]>>)[index]?.ok) return;
@@ -267,13 +279,24 @@ export class Witness {
   started(threadId: string, taskId: string, checkpointId: string, epoch: number): void {
     this.starts++;
     const claimed = this.#claims.get(`${threadId} ${epoch}`);
-    if (claimed === undefined) return this.#sim.problem(`task ${taskId} began under epoch ${epoch}, which nobody claimed`);
+    if (claimed === undefined) {
+      this.#sim.problem(`task ${taskId} began under epoch ${epoch}, which nobody claimed`);
+      return;
+    }
+    const newest = this.#newest.get(threadId)!;
+    const lateMs = this.#sim.nowMs - newest.atMs;
+    // P5: after two thirds of a lease without a confirmed renewal nothing starts on credit.
+    if (newest.epoch > epoch && lateMs > creditMs) {
+      this.#sim.problem(`task ${taskId} began ${Math.round(lateMs)} ms after a newer claim`);
+    }
     for (const key of [`${threadId} ${taskId}`, `${threadId} ${checkpointId}|`]) {
       const stored = this.#stored.get(key);
       if (stored !== undefined && stored < claimed) this.#sim.problem(`finished task ${taskId} began again`);
     }
   }
 }
+
+type Method = (...args: unknown[]) => Promise<unknown>;
 
 type Fault = "none" | "before" | "after" | "late-effect" | "slow";
 
@@ -327,12 +350,12 @@ export class World {
       get: (target, key) => {
         const value = Reflect.get(target, key, target) as unknown;
         if (typeof value !== "function") return value;
-        return (...args: unknown[]) => this.#call(proc, target, String(key), value, args);
+        return (...args: unknown[]) => this.#call(proc, target, String(key), value as Method, args);
       },
     });
   }
 
-  async #call(proc: Proc, target: Saver, key: string, method: Function, args: unknown[]): Promise<unknown> {
+  async #call(proc: Proc, target: Saver, key: string, method: Method, args: unknown[]): Promise<unknown> {
     const { sim } = this;
     if (!proc.alive || !sim.call(`${proc.name} ${key}`)) return await new Promise<never>(() => {});
     this.onCall(proc, key);
@@ -373,7 +396,8 @@ export class World {
 
   #endpoint(address: string): { readonly endpoint: WorkerEndpoint; readonly proc: Proc } {
     const found = this.endpoints.get(address);
-    if (!found?.proc.alive || this.refuse.has(address)) throw new AgentmaticError("Unavailable", `connection refused: ${address}`);
+    if (!found?.proc.alive || this.refuse.has(address))
+      throw new AgentmaticError("Unavailable", `connection refused: ${address}`);
     return found;
   }
 

@@ -1,0 +1,48 @@
+/** The engine's part of a checkpoint: what is due next, and who wrote what. Read by the engine, and to replay events. */
+import { AgentmaticError } from "../errors.ts";
+import { decodeValue, encodeValue } from "./codec.ts";
+import type { Checkpoint } from "./saver.ts";
+
+export interface Packet {
+  readonly node: string;
+  readonly args: unknown;
+}
+
+/** `fork`: a run that starts from a checkpoint which is not the thread's current one. */
+export type Source = "input" | "loop" | "fork" | "update";
+
+/**
+ * What one task wrote: the names of the last-value channels, whose values stand in the checkpoint, and the updates of
+ * the others, which only the reducer has seen.
+ */
+export type StoredUpdate = readonly [node: string, last: readonly string[], folded: Readonly<Record<string, unknown>>];
+
+export interface CheckpointBody {
+  readonly source: Source;
+  /** Supersteps that the run has taken up to here. */
+  readonly taken: number;
+  readonly next: readonly string[];
+  readonly sends: readonly Packet[];
+  readonly joins: Readonly<Record<string, readonly string[]>>;
+  /** Null where an update is of a kind that cannot be stored (a function for a reducer, for instance). */
+  readonly updates: readonly StoredUpdate[] | null;
+}
+
+/** Throws `StateNotSerializable` for a packet that cannot be stored. */
+export function encodeBody(body: CheckpointBody): Uint8Array {
+  try {
+    return encodeValue(body, "next");
+  } catch (thrown) {
+    if (body.updates === null || body.updates.length === 0) throw thrown;
+    return encodeValue({ ...body, updates: null }, "next");
+  }
+}
+
+/** Throws `DataLoss`. */
+export function decodeBody(checkpoint: Checkpoint): CheckpointBody {
+  const body = decodeValue(checkpoint.body) as Partial<CheckpointBody> | null;
+  if (!body || !Array.isArray(body.next) || !Array.isArray(body.sends)) {
+    throw new AgentmaticError("DataLoss", `checkpoint ${checkpoint.checkpointId}: its body is not one`);
+  }
+  return body as CheckpointBody;
+}
