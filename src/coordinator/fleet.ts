@@ -73,7 +73,7 @@ export class Fleet {
     if (!link) return;
     this.#links.delete(address);
     await link.close();
-    this.#options.listener.down(link, "lost");
+    link.lost();
   }
 
   async close(): Promise<void> {

@@ -114,6 +114,11 @@ export class WorkerLink {
     this.#send({ type: "cancel", runId });
   }
 
+  /** Counts the worker as lost, unless that was said before. */
+  lost(): void {
+    this.#report("lost");
+  }
+
   async close(): Promise<void> {
     this.#closed.abort(new AgentmaticError("Cancelled", "the coordinator is closed"));
     this.#connection?.abort(this.#closed.signal.reason);

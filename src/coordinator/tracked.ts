@@ -39,6 +39,8 @@ export class Tracked {
   /** The attempt that was placed last; 0 before the first. */
   placedAttempt = 0;
   #retracted = 0;
+  /** The last provisional event that no retract has followed. */
+  #spoke: RunEvent | undefined;
   /** True where commits may have been made of which this process was not told: its feed was broken off or is a new one. */
   behind = false;
   readonly avoid: Set<string> = new Set();
@@ -102,6 +104,11 @@ export class Tracked {
   /** Events of older owners than the newest one heard of are void (P16). */
   event(event: RunEvent): void {
     if (event.epoch < this.#epoch) return;
+    // A newer owner speaks: whoever wrote its hand-off, and whatever the attempt, its forerunner's words are void.
+    if (event.seq === 0 && event.kind !== "retract") {
+      if (this.#spoke && this.#spoke.epoch < event.epoch) this.retract(this.#spoke.attempt, true);
+      this.#spoke = event;
+    }
     this.#epoch = event.epoch;
     if (this.#holds === 0) this.#live(event);
     else if (this.#held.push(event) > eventBufferMax) this.breakOff(tooFarBehind(this.runId));
@@ -170,8 +177,9 @@ export class Tracked {
   }
 
   /** Tells the readers that tokens and custom events of a lost attempt are void (P16). */
-  retract(attempt: number): void {
-    if (attempt <= this.#retracted) return;
+  retract(attempt: number, again = false): void {
+    if (attempt <= this.#retracted && !again) return;
+    this.#spoke = undefined;
     this.#retracted = attempt;
     const data = encodeValue({ attempt });
     const place = { seq: 0, ns: "", node: "", taskId: "" };

@@ -16,7 +16,7 @@ import { commitDurably, putWritesDurably } from "./durable.ts";
 import type { HeldLease } from "./lease.ts";
 import { Outside, outside, passing } from "./outside.ts";
 import { eventBytes, spanAttributes, storedUpdate } from "./report.ts";
-import { checkpointIdOf, emptySnapshot, fromCheckpoint, type Snapshot, toCheckpoint } from "./snapshot.ts";
+import { checkpointIdOf, emptySnapshot, fromCheckpoint, nothing, type Snapshot, toCheckpoint } from "./snapshot.ts";
 import {
   type Advanced,
   advance,
@@ -65,8 +65,6 @@ export async function executeRun(options: RunOptions): Promise<RunEnd> {
     attempt.dispose();
   }
 }
-
-const nothing: Snapshot = { checkpointId: "", step: -1, values: {}, versions: {}, next: [], sends: [], joins: {} };
 
 class Attempt {
   readonly #options: RunOptions;

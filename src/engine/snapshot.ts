@@ -21,6 +21,17 @@ export interface Snapshot {
   readonly joins: Readonly<Record<string, readonly string[]>>;
 }
 
+/** Before anything is known of the thread. */
+export const nothing: Snapshot = {
+  checkpointId: "",
+  step: -1,
+  values: {},
+  versions: {},
+  next: [],
+  sends: [],
+  joins: {},
+};
+
 export function emptySnapshot(plan: Plan): Snapshot {
   const values: Record<string, unknown> = {};
   for (const [name, channel] of plan.channels)

@@ -9,6 +9,7 @@ import type { Plan } from "../graph/plan.ts";
 import { type Ports, sleep } from "../ports.ts";
 import { Channel } from "../run/channel.ts";
 import type { RunEvent } from "../run/events.ts";
+import { eventOverheadBytes, unreadBytesMax } from "../run/events.ts";
 import { changeRecord } from "../run/ledger.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type ResidencyRule, type RunRecord, type RunState } from "../run/record.ts";
@@ -53,12 +54,12 @@ export class LocalRunner implements Runner {
     if (spec.residency) await this.#checkResidency(spec.residency);
     const { record, created } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
     const events = new Channel<RunEvent>(eventBufferMax);
-    const flow: Flow = { last: undefined };
+    const flow: Flow = { last: undefined, bytes: 0 };
     const end = this.#drive(record, created, request, { events, flow }, signal);
     // What the last superstep said is still on its way to the reader when the run has ended.
     const close = () => (flow.last ?? Promise.resolve()).then(() => events.close());
     end.then(close, close);
-    return { runId: spec.runId, events, end };
+    return { runId: spec.runId, events: taken(events, flow), end };
   }
 
   /** This process is one place among others: without a known region it lies outside of every rule. */
@@ -95,7 +96,7 @@ export class LocalRunner implements Runner {
         const end = await this.#attempt(active, request, own ? outlet : undefined, own ? signal : undefined);
         if (own && end && isTerminal(end.status)) return end;
       } else {
-        strangers = active && !this.#serves(active) && active.state.status === "queued" ? strangers + 1 : 0;
+        strangers = active && this.#inTheWay(active) ? strangers + 1 : 0;
         if (strangers > strangerPolls) return await this.#blocked(runId, active!);
         if (signal?.aborted) await this.#cancel(runId);
         await sleep(ports.timers, pollMs);
@@ -118,6 +119,11 @@ export class LocalRunner implements Runner {
     if (own && state.status === "queued" && state.coordinator === null) return true;
     watch.round();
     return watch.still(spec.runId, `${state.attempt} ${state.lease}`);
+  }
+
+  /** Of another graph, begun by nobody, and no coordinator's. */
+  #inTheWay(record: RunRecord): boolean {
+    return !this.#serves(record) && record.state.status === "queued" && record.state.coordinator === null;
   }
 
   #serves({ spec }: RunRecord): boolean {
@@ -168,7 +174,7 @@ export class LocalRunner implements Runner {
         wants: (kind) => wanted.has(kind),
         // A reader who has left closes the channel: its events go nowhere.
         emit: (event) => {
-          if (outlet) outlet.flow.last = outlet.events.send(event).catch(() => undefined);
+          if (outlet) send(outlet, event);
         },
         flow: () => outlet?.flow.last,
         cancel: cancel.signal,
@@ -218,6 +224,27 @@ export class LocalRunner implements Runner {
 interface Flow {
   /** Settles when the last event was taken, or its reader has left. */
   last: Promise<void> | undefined;
+  /** Of events that were not taken yet. */
+  bytes: number;
+}
+
+/** Passes events on and counts those that were taken. */
+async function* taken(events: Channel<RunEvent>, flow: Flow): AsyncGenerator<RunEvent, void> {
+  for await (const event of events) {
+    flow.bytes -= event.data.length + eventOverheadBytes;
+    yield event;
+  }
+}
+
+/** A step may say more than its reader takes, up to a bound; beyond it the reader is told, and the run goes on. */
+function send({ events, flow }: Outlet, event: RunEvent): void {
+  if (events.closed) return;
+  flow.bytes += event.data.length + eventOverheadBytes;
+  if (flow.bytes > unreadBytesMax) {
+    events.close(new AgentmaticError("ResourceExhausted", `over ${unreadBytesMax} bytes of events were not read`));
+    return;
+  }
+  flow.last = events.send(event).catch(() => undefined);
 }
 
 interface Outlet {

@@ -20,6 +20,10 @@ export const eventKinds: readonly EventKind[] = [
   "retract",
 ];
 
+/** Bytes of one run's, or one link's, events that may wait for a reader; what one costs beside its data is an estimate. */
+export const unreadBytesMax: number = 32 * 1024 * 1024;
+export const eventOverheadBytes = 200;
+
 export interface RunEvent {
   readonly runId: string;
   readonly kind: EventKind;

@@ -8,12 +8,18 @@ import type { Dispatch, NewRun, RunEnd } from "../run/link.ts";
 import { isTerminal, type RunRecord } from "../run/record.ts";
 import { makeSpec } from "../run/spec.ts";
 import type { Admitted } from "../run/store.ts";
-import { end as endState, handOff } from "../run/transitions.ts";
+import { deadState, end as endState, handOff, isPoison } from "../run/transitions.ts";
 import { StillWatch } from "../run/watch.ts";
 import type { Follower } from "./feed.ts";
 import type { Active, Slots } from "./slots.ts";
 
 const watchMs = 200;
+
+export interface AcceptedRun {
+  readonly active: Active;
+  /** False where another call has made the run: this caller only follows it. */
+  readonly created: boolean;
+}
 
 /**
  * Accepts a run and begins it. A repeated `runId` is the same run: its end where it has ended, the run itself where it
@@ -25,7 +31,7 @@ export async function acceptNew(
   run: NewRun,
   follower: Follower,
   signal: AbortSignal,
-): Promise<Active | RunEnd> {
+): Promise<AcceptedRun | RunEnd> {
   const release = worker.reserve();
   let admitted: Admitted;
   try {
@@ -35,7 +41,7 @@ export async function acceptNew(
   }
   if (!admitted.created) return await followExisting(worker, admitted.record, run, follower, signal);
   try {
-    return worker.take(dispatchOf(admitted.record, run), follower);
+    return { active: worker.take(dispatchOf(admitted.record, run), follower), created: true };
   } catch (thrown) {
     // The worker began to drain meanwhile: refused is refused.
     const outcome = { checkpointId: null, error: errorValue(AgentmaticError.from(thrown)) };
@@ -76,7 +82,7 @@ async function followExisting(
   run: NewRun,
   follower: Follower,
   signal: AbortSignal,
-): Promise<Active | RunEnd> {
+): Promise<AcceptedRun | RunEnd> {
   const { saver, ports, leaseMs } = worker;
   const { runId, threadId } = found.spec;
   const watch = new StillWatch(ports.clock, leaseMs);
@@ -88,21 +94,30 @@ async function followExisting(
     const active = worker.find(runId);
     if (active) {
       active.feed.follow(follower, run.events);
-      return active;
+      return { active, created: false };
     }
     if (state.coordinator !== null || ports.clock.monotonicMs() > untilMs) break;
     watch.round();
-    if (watch.still(runId, `${state.attempt} ${state.lease}`))
-      return worker.take(await takenOver(worker, record, run), follower);
+    if (watch.still(runId, `${state.attempt} ${state.lease}`)) {
+      const dispatch = await takenOver(worker, record, run);
+      if (dispatch) return { active: worker.take(dispatch, follower), created: false };
+      continue;
+    }
     await sleep(ports.timers, watchMs, signal);
   }
   const text = `run ${runId} is accepted and under way elsewhere; ask again for its end`;
   throw new AgentmaticError("Unavailable", text, { retryAfterMs: 1_000 });
 }
 
-async function takenOver({ saver, ports, id }: Slots, record: RunRecord, run: NewRun): Promise<Dispatch> {
+/** Undefined where too many of the run's workers were lost: then it is dead (P14). */
+async function takenOver({ saver, ports, id }: Slots, record: RunRecord, run: NewRun): Promise<Dispatch | undefined> {
   const next = { ...handOff(record, id, "recovered", ports.clock.wallMs()), coordinator: null };
-  return dispatchOf(await saver.updateRun(record.spec.runId, next), run);
+  const { runId, maxAttempts } = record.spec;
+  if (isPoison(next, maxAttempts)) {
+    await saver.updateRun(runId, deadState(record, next.poison, next.history));
+    return undefined;
+  }
+  return dispatchOf(await saver.updateRun(runId, next), run);
 }
 
 function dispatchOf({ spec, state }: RunRecord, { context, events }: NewRun): Dispatch {

@@ -1,6 +1,7 @@
 /** The worker's face to its callers: one session for each coordinator's link, and single executions. */
 import { AgentmaticError, fromErrorValue } from "../errors.ts";
 import { Channel } from "../run/channel.ts";
+import { eventOverheadBytes, unreadBytesMax } from "../run/events.ts";
 import type {
   Dispatch,
   ExecuteFrame,
@@ -43,7 +44,7 @@ export class Endpoint implements WorkerEndpoint {
       void session.read(inbound);
       signal.addEventListener("abort", () => session.close(), { once: true });
       if (signal.aborted) session.close();
-      yield* session.out;
+      yield* session.frames();
     } finally {
       session.close();
       this.#sessions.splice(this.#sessions.indexOf(session), 1);
@@ -54,8 +55,12 @@ export class Endpoint implements WorkerEndpoint {
   async *execute(run: NewRun | Dispatch, signal: AbortSignal): AsyncIterable<ExecuteFrame> {
     const frames = new Channel<ExecuteFrame>(executeBufferMax);
     let flow: Promise<void> | undefined;
+    let unreadBytes = 0;
     const send = (frame: ExecuteFrame) => {
-      flow = frames.send(frame).catch(() => undefined);
+      unreadBytes += bytesOf(frame);
+      if (unreadBytes > unreadBytesMax) {
+        frames.close(new AgentmaticError("ResourceExhausted", `over ${unreadBytesMax} bytes of events were not read`));
+      } else flow = frames.send(frame).catch(() => undefined);
     };
     const follower: Follower = {
       event: (event) => send({ type: "events", events: [event] }),
@@ -71,10 +76,10 @@ export class Endpoint implements WorkerEndpoint {
       yield taken;
       return;
     }
-    const active = taken;
-    // A new run belongs to its caller: without the caller there is nobody to answer to.
+    const { active, created } = "active" in taken ? taken : { active: taken, created: false };
+    // A new run belongs to the caller who made it: without that one there is nobody to answer to.
     const onAbort = () => {
-      if (run.type === "new") active.cancel.abort();
+      if (created) active.cancel.abort();
       active.feed.leave(follower);
       frames.close();
     };
@@ -82,6 +87,7 @@ export class Endpoint implements WorkerEndpoint {
     if (signal.aborted) onAbort();
     try {
       for await (const frame of frames) {
+        unreadBytes -= bytesOf(frame);
         if (frame.type === "end") throwStopped(frame);
         yield frame;
       }
@@ -101,6 +107,11 @@ export class Endpoint implements WorkerEndpoint {
       session.permit(Math.floor(free / count) + extra);
     });
   }
+}
+
+function bytesOf(frame: ExecuteFrame): number {
+  if (frame.type === "end") return 0;
+  return frame.events.reduce((sum, { data }) => sum + data.length + eventOverheadBytes, 0);
 }
 
 /** A caller without a coordinator gets the reason instead of an end that is none. */

@@ -1,7 +1,7 @@
 /** One coordinator's link, from the worker's side. */
 import { AgentmaticError, errorValue } from "../errors.ts";
 import { Channel } from "../run/channel.ts";
-import type { RunEvent } from "../run/events.ts";
+import { eventOverheadBytes, type RunEvent, unreadBytesMax } from "../run/events.ts";
 import type { RunEnd, StoreRef, ToCoordinator, ToWorker } from "../run/link.ts";
 import type { Follower } from "./feed.ts";
 import type { Active, Slots } from "./slots.ts";
@@ -23,6 +23,7 @@ export class Session {
   #cancelBeat: (() => void) | undefined;
   #cancelWatch: (() => void) | undefined;
   #seen = 0;
+  #unreadBytes = 0;
   #free = -1;
   #sentSeen = -1;
   #beats = 0;
@@ -55,6 +56,14 @@ export class Session {
     for (const [active, follower] of this.#followed) active.feed.leave(follower);
     this.#followed.clear();
     this.out.close(error);
+  }
+
+  /** Frames for the coordinator, counted as they are taken. */
+  async *frames(): AsyncGenerator<ToCoordinator, void> {
+    for await (const frame of this.out) {
+      if (frame.type === "events") this.#unreadBytes -= bytesOf(frame.events);
+      yield frame;
+    }
   }
 
   async read(inbound: AsyncIterable<ToWorker>): Promise<void> {
@@ -142,6 +151,12 @@ export class Session {
     if (this.#batch.length === 0) return;
     const events = this.#batch;
     this.#batch = [];
+    this.#unreadBytes += bytesOf(events);
+    if (this.#unreadBytes > unreadBytesMax) {
+      // The coordinator does not read: cut off it comes back, and reads what was committed from the store.
+      this.close(new AgentmaticError("ResourceExhausted", `over ${unreadBytesMax} bytes of events were not read`));
+      return;
+    }
     this.#send({ type: "events", events });
   }
 
@@ -182,6 +197,10 @@ export class Session {
     this.#saidDraining = true;
     this.#send({ type: "draining" });
   }
+}
+
+function bytesOf(events: readonly RunEvent[]): number {
+  return events.reduce((sum, { data }) => sum + data.length + eventOverheadBytes, 0);
 }
 
 function describe({ kind, id, region }: StoreRef): string {

@@ -1,4 +1,4 @@
-/** 38: bad input is an `InvalidArgument` that names its field, at every public function, and before anything is stored. */
+/** Bad input is an `InvalidArgument` that names its field, at every public function, and before anything is stored. */
 import { describe, expect, test } from "vitest";
 import { Coordinator } from "../../../src/coordinator/coordinator.ts";
 import { AgentmaticError } from "../../../src/errors.ts";

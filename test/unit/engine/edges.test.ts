@@ -1,4 +1,4 @@
-/** Defects of the engine, one test each; the numbers are those of the review. */
+/** What a graph may do to the engine: each case broke it once. */
 import { expect, test } from "vitest";
 import type { Saver } from "../../../src/checkpoint/saver.ts";
 import { AgentmaticError } from "../../../src/errors.ts";
@@ -22,7 +22,7 @@ function within<T>(promise: Promise<T>, ms = 1_000): Promise<T | "late"> {
   return Promise.race([promise, new Promise<"late">((resolve) => setTimeout(resolve, ms, "late"))]);
 }
 
-test("2: a superstep of too many tasks ends the run instead of being tried for ever", async () => {
+test("a superstep of too many tasks ends the run instead of being tried for ever", async () => {
   const saver = new MemorySaver();
   const graph = new StateGraph({ n: Annotation<number>() })
     .addNode("split", () => ({ n: 1 }))
@@ -34,7 +34,7 @@ test("2: a superstep of too many tasks ends the run instead of being tried for e
   expect((await saver.getRun("r"))?.state.status).toBe("failed");
 });
 
-test("3: a finished task whose writes are under way when another fails is not run again", async () => {
+test("a finished task whose writes are under way when another fails is not run again", async () => {
   let tries = 0;
   const memory = new MemorySaver();
   const under = Promise.withResolvers<void>();
@@ -65,7 +65,7 @@ test("3: a finished task whose writes are under way when another fails is not ru
   expect(quick).toBe(1);
 });
 
-test("4: a cancel reaches a conditional edge of START that never answers", async () => {
+test("a cancel reaches a conditional edge of START that never answers", async () => {
   const abort = new AbortController();
   const begun = Promise.withResolvers<void>();
   const graph = new StateGraph({ log: list() })
@@ -81,7 +81,7 @@ test("4: a cancel reaches a conditional edge of START that never answers", async
   expect(await within(running)).toMatchObject({ code: "Cancelled" });
 });
 
-test("5: a cancel reaches a run that waits for a reader of its events", async () => {
+test("a cancel reaches a run that waits for a reader of its events", async () => {
   const abort = new AbortController();
   const spoken = Promise.withResolvers<void>();
   const graph = new StateGraph({ log: list() })
@@ -101,7 +101,7 @@ test("5: a cancel reaches a run that waits for a reader of its events", async ()
   expect(await within(handle.end)).toMatchObject({ status: "cancelled" });
 });
 
-test("6: who follows `updates` does not make a run fail that ends well without followers", async () => {
+test("who follows `updates` does not make a run fail that ends well without followers", async () => {
   const graph = new StateGraph({
     n: Annotation<number, (n: number) => number>({ reducer: (n, change) => change(n), default: () => 1 }),
   })
@@ -118,7 +118,7 @@ test("6: who follows `updates` does not make a run fail that ends well without f
   expect(streamed).toEqual(invoked);
 });
 
-test("7: a default that throws ends the run with an error that names the channel", async () => {
+test("a default that throws ends the run with an error that names the channel", async () => {
   const saver = new MemorySaver();
   const graph = new StateGraph({
     log: Annotation<string[]>({
@@ -135,7 +135,7 @@ test("7: a default that throws ends the run with an error that names the channel
   expect((await saver.getRun("r"))?.state.status).toBe("failed");
 });
 
-test("8: a reducer that throws is an error of the graph that names the channel, whatever it throws", async () => {
+test("a reducer that throws is an error of the graph that names the channel, whatever it throws", async () => {
   const saver = new MemorySaver();
   const graph = new StateGraph({
     log: Annotation<string[], string>({
@@ -159,7 +159,7 @@ function asking() {
     .compile({ checkpointer: new MemorySaver() });
 }
 
-test("9: a fork from an interrupted checkpoint can be answered otherwise", async () => {
+test("a fork from an interrupted checkpoint can be answered otherwise", async () => {
   const graph = asking();
   await graph.invoke({}, { threadId: "t" });
   const asked = await graph.getState({ threadId: "t" });
@@ -168,7 +168,7 @@ test("9: a fork from an interrupted checkpoint can be answered otherwise", async
   expect((await graph.invoke(new Command({ resume: "no" }), fork)).log).toEqual(["no"]);
 });
 
-test("10: a fork runs its first superstep anew, whether that has one task or several", async () => {
+test("a fork runs its first superstep anew, whether that has one task or several", async () => {
   const ran: string[] = [];
   const graph = new StateGraph({ log: list() })
     .addNode("a", () => {
@@ -189,7 +189,7 @@ test("10: a fork runs its first superstep anew, whether that has one task or sev
   expect(ran).toEqual(["a", "b", "a", "b"]);
 });
 
-test("11: an update beside an answer is written or refused, not dropped", async () => {
+test("an update beside an answer is written or refused, not dropped", async () => {
   const graph = asking();
   await graph.invoke({}, { threadId: "t" });
   const answer = new Command({ resume: "yes", update: { log: ["noted"] } });
@@ -198,7 +198,7 @@ test("11: an update beside an answer is written or refused, not dropped", async 
   else expect(result.log).toContain("noted");
 });
 
-test("12: a join that is drawn twice fires once for each round", async () => {
+test("a join that is drawn twice fires once for each round", async () => {
   const graph = new StateGraph({ log: list(), rounds: Annotation<number>() })
     .addNode("start", (s) => ({ rounds: s.rounds + 1 }))
     .addNode("a", () => ({ log: ["a"] }))
@@ -216,7 +216,7 @@ test("12: a join that is drawn twice fires once for each round", async () => {
   expect((await graph.invoke({ rounds: 0 })).log).toEqual(["a", "b", "join", "a", "b", "join"]);
 });
 
-test("13: what is no object of channels is refused before the run is accepted", async () => {
+test("what is no object of channels is refused before the run is accepted", async () => {
   const saver = new MemorySaver();
   const graph = new StateGraph({ log: list() })
     .addNode("a", () => ({ log: ["a"] }))
@@ -228,7 +228,7 @@ test("13: what is no object of channels is refused before the run is accepted", 
   expect(await saver.listRuns({ limit: 10 })).toEqual([]);
 });
 
-test("14: after a pause one fence check serves all tasks of a superstep", async () => {
+test("after a pause one fence check serves all tasks of a superstep", async () => {
   let renewals = 0;
   const memory = new MemorySaver();
   const saver = changed(memory, "renew", async (batch) => {
@@ -259,7 +259,7 @@ test("14: after a pause one fence check serves all tasks of a superstep", async 
   expect(renewals).toBeLessThan(10);
 });
 
-test("15: every event of the last superstep reaches its reader", async () => {
+test("every event of the last superstep reaches its reader", async () => {
   const graph = new StateGraph({ n: Annotation<number>() })
     .addNode("talk", (_s, ctx) => {
       for (let i = 0; i < 3_000; i++) ctx.stream(i);

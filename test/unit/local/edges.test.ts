@@ -25,7 +25,7 @@ function distant(saver: MemorySaver): Saver {
   });
 }
 
-test("31: two calls on one thread take turns, and neither runs the other's run", async () => {
+test("two calls on one thread take turns, and neither runs the other's run", async () => {
   const starts: string[] = [];
   const graph = new StateGraph({ name: Annotation<string>(), log: list() })
     .addNode("a", async (s, ctx) => {
@@ -52,7 +52,7 @@ function step(saver: Saver) {
     .compile({ name: "g", checkpointer: saver });
 }
 
-test("32: a thread held by a run of another graph version is an error that says so, not a wait without end", async () => {
+test("a thread held by a run of another graph version is an error that says so, not a wait without end", async () => {
   const saver = new MemorySaver();
   const { plan } = step(saver);
   const left = await makeSpec(
@@ -73,14 +73,14 @@ test("32: a thread held by a run of another graph version is an error that says 
   expect(plan.version).not.toBe("v1");
 });
 
-test("33: a run with a residency rule is refused here, where no region is known", async () => {
+test("a run with a residency rule is refused here, where no region is known", async () => {
   const store = new MemoryStore();
   const graph = step(new MemorySaver({ store, region: "us-east-1" }));
   const context = { residency: { regions: ["eu-west-1"] } };
   await expect(graph.invoke({}, { threadId: "t", context })).rejects.toMatchObject({ code: "ResidencyViolation" });
 });
 
-test("34: a run that takes its process down each time is dead-lettered in the end", async () => {
+test("a run that takes its process down each time is dead-lettered in the end", async () => {
   let nowMs = 0;
   const store = new MemoryStore();
   let runs = 0;
@@ -130,7 +130,7 @@ test("34: a run that takes its process down each time is dead-lettered in the en
   expect((await new MemorySaver({ store }).getRun("r"))?.state.status).toBe("dead");
 });
 
-test("54: two calls with one runId are one run, and its node starts once", async () => {
+test("two calls with one runId are one run, and its node starts once", async () => {
   let ran = 0;
   let claims = 0;
   const near = distant(new MemorySaver());
@@ -158,7 +158,7 @@ test("54: two calls with one runId are one run, and its node starts once", async
   expect(ran).toBe(1);
 });
 
-test("56: a run that a living coordinator has in its queue is waited for, whatever graph it is of", async () => {
+test("a run that a living coordinator has in its queue is waited for, whatever graph it is of", async () => {
   const saver = new MemorySaver();
   const before = await makeSpec(
     {
@@ -180,7 +180,7 @@ test("56: a run that a living coordinator has in its queue is waited for, whatev
   expect((await running).log).toEqual(["a"]);
 });
 
-test("58: events that nobody reads do not pile up without bound within a step", { timeout: 30_000 }, async () => {
+test("events that nobody reads do not pile up without bound within a step", { timeout: 30_000 }, async () => {
   const graph = new StateGraph({ n: Annotation<number>() })
     .addNode("talk", async (_s, ctx) => {
       for (let i = 0; i < 5_000; i++) {

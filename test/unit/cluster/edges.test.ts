@@ -1,4 +1,4 @@
-/** Defects found in the second round, one test each; the numbers are those of the review. */
+/** What coordinators, workers and callers may do to each other: each case broke something once. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
@@ -11,7 +11,7 @@ import { gather, list, Stage, steps } from "./stage.ts";
 
 const refused = (thrown: AgentmaticError) => thrown.code;
 
-test("39: no more runs wait than the queue may hold, however many ask at once", async () => {
+test("no more runs wait than the queue may hold, however many ask at once", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   await stage.worker("w", { slots: 1 });
   const { coordinator } = stage.lead({ queueMax: 5 });
@@ -24,7 +24,7 @@ test("39: no more runs wait than the queue may hold, however many ask at once", 
   expect(answers.filter((answer) => answer === "accepted").length).toBeLessThanOrEqual(6);
 });
 
-test("39: runs that wait for another one of their thread count as waiting too", async () => {
+test("runs that wait for another one of their thread count as waiting too", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   await stage.worker("w", { slots: 4 });
   const { coordinator } = stage.lead({ queueMax: 5 });
@@ -36,7 +36,7 @@ test("39: runs that wait for another one of their thread count as waiting too", 
   expect(answers.filter((answer) => answer === "accepted").length).toBeLessThanOrEqual(6);
 });
 
-test("40: a repeated runId under another residency rule is not the same run", async () => {
+test("a repeated runId under another residency rule is not the same run", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   await stage.worker("w");
   const { coordinator } = stage.lead();
@@ -46,7 +46,7 @@ test("40: a repeated runId under another residency rule is not the same run", as
   expect(["AlreadyExists", "ResidencyViolation"]).toContain(answer);
 });
 
-test("41: a reader of `updates` gets those of a gap, or is told that they are missing", async () => {
+test("a reader of `updates` gets those of a gap, or is told that they are missing", async () => {
   const gates = new Map<string, () => void>();
   const stage = new Stage(
     steps(async (name) => {
@@ -79,7 +79,7 @@ test("41: a reader of `updates` gets those of a gap, or is told that they are mi
   if (told === undefined) expect(nodes).toEqual(["one", "two", "three"]);
 });
 
-test("42: a coordinator that allows long silence is not silent itself", async () => {
+test("a coordinator that allows long silence is not silent itself", async () => {
   const stage = new Stage(steps(() => undefined));
   await stage.worker("w");
   const { coordinator } = stage.lead({ silentMs: 300_000 });
@@ -92,7 +92,7 @@ test("42: a coordinator that allows long silence is not silent itself", async ()
   expect(ups).toBe(0);
 });
 
-test("43: a closed coordinator leaves no timer behind", async () => {
+test("a closed coordinator leaves no timer behind", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   const { worker } = await stage.worker("w", { slots: 1 });
   const { coordinator, proc } = stage.lead();
@@ -108,7 +108,7 @@ test("43: a closed coordinator leaves no timer behind", async () => {
   expect(stage.sim.pending().filter((owner) => owner === "coordinator")).toEqual([]);
 });
 
-test("44: a coordinator that was too late to take runs over does not read them again and again", async () => {
+test("a coordinator that was too late to take runs over does not read them again and again", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   await stage.worker("w", { slots: 60 });
   const { coordinator, proc } = stage.lead();
@@ -126,7 +126,7 @@ test("44: a coordinator that was too late to take runs over does not read them a
   expect(reads).toBeLessThan(50);
 });
 
-test("45: resuming ten times as many tasks takes about ten times as long, not a hundred times", {
+test("resuming ten times as many tasks takes about ten times as long, not a hundred times", {
   timeout: 60_000,
 }, async () => {
   const resumeMs = async (count: number) => {
@@ -167,7 +167,7 @@ function asking() {
   return { graph, keys };
 }
 
-test("46: a fork that asks anew can be answered like any other run", async () => {
+test("a fork that asks anew can be answered like any other run", async () => {
   const { graph } = asking();
   await graph.invoke({}, { threadId: "t" });
   const asked = await graph.getState({ threadId: "t" });
@@ -178,7 +178,7 @@ test("46: a fork that asks anew can be answered like any other run", async () =>
   expect((await graph.invoke(new Command({ resume: "no" }), { threadId: "t" })).log).toEqual(["no"]);
 });
 
-test("50: an answer that names the thread's head as its checkpoint is no fork: what has finished is not run again", async () => {
+test("an answer that names the thread's head as its checkpoint is no fork: what has finished is not run again", async () => {
   let ran = 0;
   const graph = new StateGraph({ log: list() })
     .addNode("ask", (_s, ctx) => ({ log: [ctx.interrupt<string>("well?")] }))
@@ -196,7 +196,7 @@ test("50: an answer that names the thread's head as its checkpoint is no fork: w
   expect(ran).toBe(1);
 });
 
-test("47: what a fork does anew has idempotency keys of its own", async () => {
+test("what a fork does anew has idempotency keys of its own", async () => {
   const { graph, keys } = asking();
   await graph.invoke({}, { threadId: "t" });
   const asked = await graph.getState({ threadId: "t" });
@@ -207,7 +207,7 @@ test("47: what a fork does anew has idempotency keys of its own", async () => {
   expect(keys[2]).not.toBe(keys[0]);
 });
 
-test("48: nothing of a run stays in coordinator and worker once it has ended", async () => {
+test("nothing of a run stays in coordinator and worker once it has ended", async () => {
   setFlagsFromString("--expose-gc");
   const gc = runInNewContext("gc") as () => void;
   const signals: WeakRef<AbortSignal>[] = [];
@@ -236,7 +236,7 @@ test("48: nothing of a run stays in coordinator and worker once it has ended", a
   expect(channels.filter((ref) => ref.deref()).length).toBeLessThan(5);
 });
 
-test("49: a run that ends badly at every write is not tried for ever", async () => {
+test("a run that ends badly at every write is not tried for ever", async () => {
   const stage = new Stage(steps(() => undefined));
   const { proc } = await stage.worker("w");
   const { coordinator } = stage.lead();
@@ -277,7 +277,7 @@ async function execute(
   }
 }
 
-test("51: a client that calls again with the runId of a run that has ended is given its end", async () => {
+test("a client that calls again with the runId of a run that has ended is given its end", async () => {
   let ran = 0;
   const stage = new Stage(steps(() => void ran++));
   const { worker } = await stage.worker("w");
@@ -286,7 +286,7 @@ test("51: a client that calls again with the runId of a run that has ended is gi
   expect(ran).toBe(3);
 });
 
-test("52: a client that calls another worker with the same runId does not take the run from the one that has it", async () => {
+test("a client that calls another worker with the same runId does not take the run from the one that has it", async () => {
   const gate = Promise.withResolvers<void>();
   const ran: string[] = [];
   const stage = new Stage(
@@ -307,7 +307,7 @@ test("52: a client that calls another worker with the same runId does not take t
   expect(ran).toEqual(["one 1", "two 1", "three 1"]);
 });
 
-test("53: a run that waits at a coordinator is not executed by whoever calls a worker with its runId", async () => {
+test("a run that waits at a coordinator is not executed by whoever calls a worker with its runId", async () => {
   let ran = 0;
   const stage = new Stage(steps(() => void ran++));
   const { worker } = await stage.worker("w0");
@@ -323,7 +323,7 @@ test("53: a run that waits at a coordinator is not executed by whoever calls a w
   expect(ran).toBe(3);
 });
 
-test("57: events for a coordinator that does not read do not pile up without bound within a step", async () => {
+test("events for a coordinator that does not read do not pile up without bound within a step", async () => {
   let spoken = false;
   const stage: Stage = new Stage(
     steps(async (_name, ctx) => {
@@ -346,7 +346,7 @@ test("57: events for a coordinator that does not read do not pile up without bou
   expect(kept).toBeLessThan(50_000_000);
 });
 
-test("59: a second caller of a run who leaves does not cancel it for the first", async () => {
+test("a second caller of a run who leaves does not cancel it for the first", async () => {
   const gate = Promise.withResolvers<void>();
   let began = false;
   const stage = new Stage(
@@ -368,7 +368,7 @@ test("59: a second caller of a run who leaves does not cancel it for the first",
   await stage.do(again);
 });
 
-test("60: a run without a coordinator that takes each of its workers down is dead-lettered in the end", async () => {
+test("a run without a coordinator that takes each of its workers down is dead-lettered in the end", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   let claims = 0;
   stage.world.onCall = (_proc, key) => {

@@ -10,7 +10,7 @@ import type { Dialer, ToCoordinator, WorkerEndpoint, WorkerInfo } from "../../..
 import { gather, logs, Stage, steps } from "./stage.ts";
 import { Proc } from "./world.ts";
 
-test("16: a link keeps nothing of the frames that it has passed on", async () => {
+test("a link keeps nothing of the frames that it has passed on", async () => {
   setFlagsFromString("--expose-gc");
   const gc = runInNewContext("gc") as () => void;
   const seen: WeakRef<Uint8Array>[] = [];
@@ -66,7 +66,7 @@ test("16: a link keeps nothing of the frames that it has passed on", async () =>
   expect(kept).toBeLessThan(10);
 });
 
-test("17: who asks again for a run that has ended is told, though the store was away at the first try", async () => {
+test("who asks again for a run that has ended is told, though the store was away at the first try", async () => {
   const stage = new Stage(steps(() => undefined));
   await stage.worker("w");
   const { coordinator } = stage.lead();
@@ -84,7 +84,7 @@ test("17: who asks again for a run that has ended is told, though the store was 
   expect((await stage.do(handle.end)).status).toBe("succeeded");
 });
 
-test("18: over memory of its own a run that ends while its link is broken is told or fails, and does not go round for ever", async () => {
+test("over memory of its own a run that ends while its link is broken is told or fails, and does not go round for ever", async () => {
   const gate = Promise.withResolvers<void>();
   let began = false;
   const stage = new Stage(
@@ -106,7 +106,7 @@ test("18: over memory of its own a run that ends while its link is broken is tol
   expect(end).toBeDefined();
 });
 
-test("19: a run that `execute` refuses for want of a slot is not left behind on its thread", async () => {
+test("a run that `execute` refuses for want of a slot is not left behind on its thread", async () => {
   const gate = Promise.withResolvers<void>();
   const stage = new Stage(steps(() => gate.promise));
   const { worker } = await stage.worker("w", { slots: 1 });
@@ -139,7 +139,7 @@ test("19: a run that `execute` refuses for want of a slot is not left behind on 
   expect(stage.world.store.runs.get(refused)?.state.status ?? "absent").not.toBe("queued");
 });
 
-test("20: a run that was accepted while the coordinator closed is let go of with an error", async () => {
+test("a run that was accepted while the coordinator closed is let go of with an error", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   await stage.worker("w");
   const { coordinator } = stage.lead();
@@ -155,7 +155,7 @@ test("20: a run that was accepted while the coordinator closed is let go of with
   expect(await stage.do(end, 10_000)).toMatchObject({ code: "Unavailable" });
 });
 
-test("20: joining a run at a closed coordinator is an error", async () => {
+test("joining a run at a closed coordinator is an error", async () => {
   const stage = new Stage(steps(() => new Promise(() => {})));
   await stage.worker("w");
   const { coordinator } = stage.lead();
@@ -168,7 +168,7 @@ test("20: joining a run at a closed coordinator is an error", async () => {
   expect(await stage.do(end, 10_000)).toMatchObject({ code: "Unavailable" });
 });
 
-test("21: who joins a run that is under way here gets the events asked for, once each", async () => {
+test("who joins a run that is under way here gets the events asked for, once each", async () => {
   const gate = Promise.withResolvers<void>();
   let began = false;
   const stage = new Stage(
@@ -190,7 +190,7 @@ test("21: who joins a run that is under way here gets the events asked for, once
   expect(logs(events).slice(-2)).toEqual(["one,two", "one,two,three"]);
 });
 
-test("21: who joins at a second coordinator gets the events asked for while the first lives", async () => {
+test("who joins at a second coordinator gets the events asked for while the first lives", async () => {
   const gate = Promise.withResolvers<void>();
   let began = false;
   const stage = new Stage(
@@ -239,7 +239,7 @@ async function gap(
   return { events, end, stage };
 }
 
-test("22: `values` of commits made while the link was broken are delivered, in order", async () => {
+test("`values` of commits made while the link was broken are delivered, in order", async () => {
   const { events } = await gap(["values"], async (stage, gates) => {
     stage.cut();
     gates.get("two")!();
@@ -251,7 +251,7 @@ test("22: `values` of commits made while the link was broken are delivered, in o
   expect(logs(events)).toEqual(["", "one", "one,two", "one,two,three"]);
 });
 
-test("23: `values` are complete where the run ended while the link was broken", async () => {
+test("`values` are complete where the run ended while the link was broken", async () => {
   const { events } = await gap(["values"], async (stage, gates) => {
     stage.world.refuse.add("w");
     stage.cut();
@@ -264,7 +264,7 @@ test("23: `values` are complete where the run ended while the link was broken", 
   expect(logs(events)).toEqual(["", "one", "one,two", "one,two,three"]);
 });
 
-test("24: `values` of what a lost worker committed unheard are delivered before those of its successor", async () => {
+test("`values` of what a lost worker committed unheard are delivered before those of its successor", async () => {
   let second = false;
   const { events, stage } = await gap(["values"], async (at, gates) => {
     const { proc } = at.world.endpoints.get("w")!;
@@ -284,7 +284,7 @@ test("24: `values` of what a lost worker committed unheard are delivered before 
   expect(logs(events)).toEqual(["", "one", "one,two", "one,two,three"]);
 });
 
-test("25: tokens of an attempt that a drain broke off are retracted", async () => {
+test("tokens of an attempt that a drain broke off are retracted", async () => {
   let spoke = 0;
   const stage = new Stage(
     steps((name, ctx) => {
@@ -308,7 +308,7 @@ test("25: tokens of an attempt that a drain broke off are retracted", async () =
   expect(events.map(({ kind, attempt }) => `${kind} ${attempt}`)).toEqual(["custom 1", "retract 1", "custom 2"]);
 });
 
-test("26: an observer that throws costs no run its hand-off", async () => {
+test("an observer that throws costs no run its hand-off", async () => {
   let began = 0;
   const stage = new Stage(
     steps((_name, ctx) => {
@@ -332,7 +332,7 @@ test("26: an observer that throws costs no run its hand-off", async () => {
   expect(stage.record().attempt).toBe(2);
 });
 
-test("27: connecting in vain again and again leaves one sweep, not one more each time", async () => {
+test("connecting in vain again and again leaves one sweep, not one more each time", async () => {
   const stage = new Stage(steps(() => undefined));
   let beats = 0;
   const proc = new Proc(stage.sim, "coordinator");
@@ -359,7 +359,7 @@ test("27: connecting in vain again and again leaves one sweep, not one more each
   expect(stage.sim.pending()).toEqual([]);
 });
 
-test("28: a run whose cancel was asked for ends, though no worker is left to do it", async () => {
+test("a run whose cancel was asked for ends, though no worker is left to do it", async () => {
   let began = false;
   const stage = new Stage(
     steps(() => {
@@ -378,7 +378,7 @@ test("28: a run whose cancel was asked for ends, though no worker is left to do 
   expect((await stage.do(handle.end, 60_000)).status).toBe("cancelled");
 });
 
-test("29: a node that makes each of its workers stand still is dead-lettered in the end", async () => {
+test("a node that makes each of its workers stand still is dead-lettered in the end", async () => {
   const stage = new Stage(
     steps((_name, ctx) => {
       // An endless loop: its process never does anything again.
