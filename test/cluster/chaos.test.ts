@@ -16,6 +16,8 @@ const input = { rounds: 5, width: 2, ms: 40 };
 /** Most of a thaw's delays stay below the silence limit, some are above. */
 const frozenMsMax = 5_000;
 const silentMs = 2_000;
+/** Two thirds of it, the credit for starting tasks, are over when a worker counts as silent. */
+const leaseMs = 1.5 * silentMs;
 const takeoverMs = 3_000;
 /** After the last fault everything must come to its end within this time. */
 const settleMsMax = 60_000;
@@ -27,7 +29,7 @@ describe.runIf(process.platform === "linux").concurrent("chaos", () => {
       replayable(async (random, seed) => {
         await using cluster = await Cluster.open(kind);
         const { workers } = cluster;
-        await cluster.startWorkers(workersUp);
+        await cluster.startWorkers(workersUp, { leaseMs });
         // Fixed addresses: a coordinator finds a worker's successor where the worker was.
         const addresses = workers.map(({ address }) => address);
         const coordinator = cluster.coordinator(addresses, { silentMs, takeoverMs });
@@ -148,5 +150,5 @@ function busy(cluster: Cluster, random: () => number): Promise<WorkerProcess> {
 
 async function replace(cluster: Cluster, dead: readonly WorkerProcess[]): Promise<void> {
   for (const worker of dead) cluster.workers.splice(cluster.workers.indexOf(worker), 1);
-  await Promise.all(dead.map(({ address }) => cluster.startWorker({ listen: address })));
+  await Promise.all(dead.map(({ address }) => cluster.startWorker({ listen: address, leaseMs })));
 }

@@ -187,9 +187,10 @@ export class Cluster {
   }
 }
 
-/** SIGSTOP, and sure that it has taken hold. */
+/** SIGSTOP, and sure that it has taken hold where the system tells. */
 export async function freeze(child: Child): Promise<void> {
   child.signal("SIGSTOP");
+  if (process.platform !== "linux") return;
   const state = () => /\) (\w)/.exec(readFileSync(`/proc/${child.pid}/stat`, "utf8"))?.[1];
   await until(() => state() === "T", { what: `process ${child.pid} to stand still`, everyMs: 1 });
 }
