@@ -96,9 +96,10 @@ export class Dispatcher {
     return this.#queue.size;
   }
 
-  /** Accepted runs that are on no worker: queued, or behind another run of their thread. */
+  /** Accepted runs that are on no worker: queued, behind another run of their thread, or being looked at. */
   get waiting(): number {
-    return this.#phases.waiting + this.#phases.queued;
+    const { waiting, queued, checking } = this.#phases;
+    return waiting + queued + checking;
   }
 
   find(runId: string): Tracked | undefined {
