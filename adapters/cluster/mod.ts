@@ -47,6 +47,11 @@ export class ClusterConfig implements ClusterBinding {
     this.options = options;
   }
 
+  /** Discovery by DNS is not there yet: throws `Unsupported`. List the workers, or call `coordinator.addWorker`. */
+  static fromDns(name: string): ClusterConfig {
+    throw new AgentmaticError("Unsupported", `fromDns(${name}): discovery by DNS is not there yet; list the workers`);
+  }
+
   /** The coordinator of this config over a store, made at the first call. */
   coordinator(saver: Saver): Coordinator {
     let coordinator = this.#coordinators.get(saver);
