@@ -32,6 +32,9 @@ export type ErrorCode =
   | "StepLimit"
   | "Unsupported"
   | "NodeFailed"
+  | "Timeout"
+  | "CircuitOpen"
+  | "BudgetExceeded"
   | "DeadLettered"
   | "Internal"
   | "Unavailable"
@@ -71,6 +74,12 @@ const codes: Readonly<Record<ErrorCode, CodeInfo>> = {
   Unsupported: { connect: 12, http: 501, retryable: false },
   /** A node of the graph threw; `cause` (never on the wire) has the original. */
   NodeFailed: { connect: 2, http: 500, retryable: false },
+  /** A node's own time, or its time without a heartbeat, is over; the message names both. */
+  Timeout: { connect: 4, http: 504, retryable: true },
+  /** A service failed too often and is not called now; `retryAfterMs` says when the next try is let through. */
+  CircuitOpen: { connect: 14, http: 503, retryable: true },
+  /** The run has used up its budget of tokens or cost. */
+  BudgetExceeded: { connect: 8, http: 402, retryable: false },
   /** Attempts that lost their worker without progress reached the bound. */
   DeadLettered: { connect: 10, http: 500, retryable: false },
   Internal: { connect: 13, http: 500, retryable: false },
