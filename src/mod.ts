@@ -3,28 +3,63 @@ export { Agent, AgentBuilder, type AgentInput, type AgentResult } from "./agent/
 export type { AgentMessage, MessageInput, MessagesUpdate } from "./agent/messages.ts";
 export type { LanguageModel } from "./agent/model.ts";
 export { type AgentChannels, createReactAgent, type ReactAgentOptions } from "./agent/react.ts";
-export type { JsonSchema, StandardIssue, StandardResult, StandardSchema } from "./agent/schema.ts";
 export { type Tool, type ToolContext, type ToolOptions, tool } from "./agent/tool.ts";
 export { decodeValue, encodeValue } from "./checkpoint/codec.ts";
 export type { OpenInterrupt } from "./checkpoint/interrupts.ts";
 export { MemorySaver, type MemorySaverOptions, MemoryStore } from "./checkpoint/memory.ts";
 export type * from "./checkpoint/saver.ts";
 export { AgentmaticError, type ErrorCode, errorCodes } from "./errors.ts";
-export type { Node, NodeReturn, Path } from "./graph/builder.ts";
+export type { GraphOptions, Node, NodeOptions, NodeReturn, Path, SpecOf, StateInit } from "./graph/builder.ts";
 export { Annotation, type Channel, type ChannelSpec, type StateOf, type UpdateFor } from "./graph/channels.ts";
-export { Command, Send } from "./graph/command.ts";
-export { installAsyncContext, interrupt, type NodeContext } from "./graph/context.ts";
-export { END, type Plan, START } from "./graph/plan.ts";
+export { Command, type CommandFields, Overwrite, type OverwriteValue, Send } from "./graph/command.ts";
+export {
+  type Budget,
+  GraphInterrupt,
+  type Interrupt,
+  type InterruptOptions,
+  installAsyncContext,
+  interrupt,
+  isGraphInterrupt,
+  type Nestable,
+  type NodeContext,
+  type TaskOptions,
+} from "./graph/context.ts";
+export type { CompileOptions } from "./graph/draft.ts";
+export { anyValue, barrier, ephemeral, type TopicOptions, topic, untracked } from "./graph/kinds.ts";
+export {
+  type MessagesOf,
+  messagesChannel,
+  messagesReducer,
+  REMOVE_ALL_MESSAGES,
+  type RemoveMessage,
+  removeMessage,
+  type WithId,
+} from "./graph/messages.ts";
+export { END, INTERRUPT, type Migrate, type Plan, START, type StoredState } from "./graph/plan.ts";
+export type { JsonSchema, StandardIssue, StandardResult, StandardSchema } from "./graph/schema.ts";
+export { MessagesValue, ReducedValue, StateSchema, UntrackedValue } from "./graph/state-schema.ts";
 export {
   type ClusterBinding,
   CompiledGraph,
   type GraphInput,
-  type InvokeConfig,
+  type HistoryOptions,
   type Result,
-  type StateSnapshot,
-  type StreamConfig,
-  type StreamMode,
 } from "./local/compiled-graph.ts";
+export type { Configurable, InvokeConfig, ThreadConfig } from "./local/config.ts";
+export type { CheckpointConfig, StateSnapshot, TaskSnapshot } from "./local/snapshot.ts";
 export { StateGraph, type StateGraphCompileOptions } from "./local/state-graph.ts";
+export type { StreamConfig, StreamMode } from "./local/stream.ts";
+export {
+  type BreakerPolicy,
+  type BreakerState,
+  type BreakerStatus,
+  Breakers,
+  defaultBreakers,
+} from "./policy/breaker.ts";
+export { type Cache, type CachePolicy, InMemoryCache, type InMemoryCacheOptions } from "./policy/cache.ts";
+export type { NodeErrorInfo } from "./policy/error-handler.ts";
+export type { RetryPolicy } from "./policy/retry.ts";
+export type { TimeoutPolicy } from "./policy/timeout.ts";
 export * from "./ports.ts";
 export type * from "./run/record.ts";
+export type { Durability } from "./run/settings.ts";

@@ -1,5 +1,6 @@
 /** Batches of the port turned into the parameters of one statement: a column of every entry is one array. */
-import { packValues } from "../../src/checkpoint/pack.ts";
+import { packChanged } from "../../src/checkpoint/pack.ts";
+import { checkPieces, sourcesOf, versionsJson } from "../../src/checkpoint/pieces.ts";
 import type {
   ClaimRequest,
   Commit,
@@ -9,6 +10,7 @@ import type {
   TaskWrites,
   TaskWritesRequest,
 } from "../../src/checkpoint/saver.ts";
+import { specJson } from "../../src/checkpoint/spec-json.ts";
 import type { RunSpec, RunState } from "../../src/run/record.ts";
 import type { Admission } from "../../src/run/store.ts";
 import { initialState } from "../../src/run/transitions.ts";
@@ -30,10 +32,10 @@ export function commitEntry(commit: Commit): CommitEntry {
   const { checkpoint, finish, writes = [] } = commit;
   checkText("commitId", commit.commitId);
   checkText("fence.nonce", commit.fence.nonce);
-  if (checkpoint) checkCheckpoint(checkpoint);
+  if (checkpoint) checkCheckpoint(checkpoint, commit.seq);
   for (const write of writes) checkWrite(write);
-  const versions = checkpoint ? encodeJson(checkpoint.versions) : null;
-  const changed = checkpoint ? packValues(checkpoint.values) : null;
+  const versions = checkpoint ? encodeJson(versionsJson(checkpoint)) : null;
+  const changed = checkpoint ? packChanged(checkpoint.values, checkpoint.changes) : null;
   const outcome = finish ? encodeJson(finish.outcome) : null;
   const own =
     (versions?.length ?? 0) + (changed?.length ?? 0) + (outcome?.length ?? 0) + (checkpoint?.body.length ?? 0);
@@ -51,7 +53,10 @@ export function checkWrite(write: TaskWrites): void {
   checkText("path", write.path);
 }
 
-function checkCheckpoint({ ns, checkpointId, parentId, runId }: NewCheckpoint): void {
+function checkCheckpoint(checkpoint: NewCheckpoint, seq: number): void {
+  const { ns, checkpointId, parentId, runId } = checkpoint;
+  const wrong = checkPieces(checkpoint, seq);
+  if (wrong) throw wrong;
   checkText("ns", ns);
   checkText("checkpointId", checkpointId);
   checkText("parentId", parentId ?? "");
@@ -104,8 +109,8 @@ function fenceColumns(entries: readonly { readonly fence: Fence }[]): string[] {
   ];
 }
 
-function sources({ versions }: NewCheckpoint, own: number): string {
-  const others = new Set(Object.values(versions));
+function sources(checkpoint: NewCheckpoint, own: number): string {
+  const others = sourcesOf(checkpoint);
   others.delete(own);
   return intArray([...others]);
 }
@@ -171,7 +176,7 @@ export interface AdmitEntry {
 export function admitEntry({ spec, coordinator }: Admission): AdmitEntry {
   checkText("coordinator", coordinator ?? "");
   checkText("fromCheckpointId", spec.fromCheckpointId ?? "");
-  const { input: _, ...rest } = spec;
+  const rest = specJson(spec);
   return { spec, state: initialState(coordinator), encoded: encodeJson(rest) };
 }
 

@@ -1,15 +1,10 @@
 /** What the statements answer, turned into the port's values; columns by position, in the order of statements.ts. */
 
-import { unpackValues } from "../../src/checkpoint/pack.ts";
-import type {
-  EncodedValues,
-  StoredCheckpoint,
-  TaskWriteKind,
-  TaskWrites,
-  ThreadHead,
-} from "../../src/checkpoint/saver.ts";
-import { AgentmaticError } from "../../src/errors.ts";
-import type { RunRecord, RunSpec, RunStatus } from "../../src/run/record.ts";
+import { type Changed, unpackChanged } from "../../src/checkpoint/pack.ts";
+import { gathered, readVersions } from "../../src/checkpoint/pieces.ts";
+import type { StoredCheckpoint, TaskWriteKind, TaskWrites, ThreadHead } from "../../src/checkpoint/saver.ts";
+import { readSpec } from "../../src/checkpoint/spec-json.ts";
+import type { RunRecord, RunStatus } from "../../src/run/record.ts";
 
 /** Numbers come as strings where they are bigint, bytes as the driver's buffers. */
 export type Row = readonly unknown[];
@@ -27,7 +22,7 @@ export function encodeJson(value: unknown): Uint8Array {
 
 export function toRecord(row: Row): RunRecord {
   return {
-    spec: { ...(json(row[0]) as Omit<RunSpec, "input">), input: bytes(row[1]) },
+    spec: readSpec(json(row[0]), bytes(row[1])),
     state: {
       status: row[2] as RunStatus,
       revision: Number(row[3]),
@@ -54,10 +49,10 @@ export function toHead(commitId: unknown, seq: unknown, checkpointId: unknown, r
 
 /** Rows in three parts (see `checkpointStatements`). Throws `DataLoss` where a value that a version names is missing. */
 export function toCheckpoints(threadId: string, ns: string, rows: readonly Row[]): StoredCheckpoint[] {
-  const changed = new Map<number, EncodedValues>();
+  const changed = new Map<number, Changed>();
   const writes = new Map<string, TaskWrites[]>();
   for (const [part, seq, , a, b, c, d, , , blob] of rows) {
-    if (part !== 2) changed.set(Number(seq), unpackValues(bytes(blob)));
+    if (part !== 2) changed.set(Number(seq), unpackChanged(bytes(blob)));
     else {
       const checkpointId = String(a);
       const list = writes.get(checkpointId) ?? [];
@@ -69,7 +64,7 @@ export function toCheckpoints(threadId: string, ns: string, rows: readonly Row[]
     .filter(([part]) => part === 0)
     .map(([, seq, epoch, id, parentId, runId, , step, versionsBlob, , body]) => {
       const checkpointId = String(id);
-      const versions = json(versionsBlob) as Record<string, number>;
+      const versions = readVersions(json(versionsBlob));
       return {
         checkpoint: {
           threadId,
@@ -80,31 +75,13 @@ export function toCheckpoints(threadId: string, ns: string, rows: readonly Row[]
           step: Number(step),
           seq: Number(seq),
           epoch: Number(epoch),
-          versions,
-          values: gather(threadId, versions, changed),
+          ...versions,
+          ...gathered(threadId, versions, (at) => changed.get(at)),
           body: bytes(body),
         },
         writes: writes.get(checkpointId) ?? [],
       };
     });
-}
-
-function gather(
-  threadId: string,
-  versions: Record<string, number>,
-  changed: Map<number, EncodedValues>,
-): EncodedValues {
-  // Not by assignment: a channel may be called `__proto__`.
-  return Object.fromEntries(
-    Object.entries(versions).map(([channel, version]) => {
-      const values = changed.get(version);
-      const value = values && Object.hasOwn(values, channel) ? values[channel] : undefined;
-      if (!value) {
-        throw new AgentmaticError("DataLoss", `thread ${threadId}: channel ${channel} of commit ${version} is missing`);
-      }
-      return [channel, value];
-    }),
-  );
 }
 
 /** A plain array of its own, so that neither a `Buffer` nor the pool that Node cuts small buffers from gets out. */

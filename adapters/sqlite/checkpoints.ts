@@ -5,11 +5,11 @@
  * Task writes stay as long as their thread: a rollback or a fork goes back to an older checkpoint and must find what
  * was pending there, and they grow only with the work done.
  */
-import { packValues, unpackValues } from "../../src/checkpoint/pack.ts";
+import { type Changed, packChanged, unpackChanged } from "../../src/checkpoint/pack.ts";
+import { checkPieces, gathered, readVersions, type Versions, versionsJson } from "../../src/checkpoint/pieces.ts";
 import type {
   CheckpointQuery,
   Commit,
-  EncodedValues,
   StoredCheckpoint,
   TaskWriteKind,
   TaskWrites,
@@ -75,11 +75,13 @@ export function prepareCommit(commit: Commit): PreparedCommit {
     checkText("checkpoint.checkpointId", checkpoint.checkpointId);
     checkText("checkpoint.parentId", checkpoint.parentId ?? "");
     checkText("checkpoint.runId", checkpoint.runId);
+    const wrong = checkPieces(checkpoint, commit.seq);
+    if (wrong) throw wrong;
   }
   return {
     commit,
-    versions: checkpoint ? JSON.stringify(checkpoint.versions) : "",
-    changed: packValues(checkpoint?.values ?? {}),
+    versions: checkpoint ? JSON.stringify(versionsJson(checkpoint)) : "",
+    changed: packChanged(checkpoint?.values ?? {}, checkpoint?.changes),
   };
 }
 
@@ -195,7 +197,7 @@ function insertWrite(session: Session, thread: ThreadRow, write: TaskWrites): vo
 }
 
 function stored(session: Session, threadId: string, thread: ThreadRow, row: CheckpointRow): StoredCheckpoint {
-  const versions = JSON.parse(row.versions) as Record<string, number>;
+  const versions = readVersions(JSON.parse(row.versions));
   const writes = session.sql<WriteRow>(selectTaskWrites).all(thread.id, row.ns, row.checkpoint_id);
   return {
     checkpoint: {
@@ -207,8 +209,8 @@ function stored(session: Session, threadId: string, thread: ThreadRow, row: Chec
       step: row.step,
       seq: row.seq,
       epoch: row.epoch,
-      versions,
-      values: gather(session, threadId, thread, row, versions),
+      ...versions,
+      ...gather(session, threadId, thread, row, versions),
       body: row.body,
     },
     writes: writes.map(({ task_id, path, kind, data }) => ({
@@ -227,23 +229,18 @@ function gather(
   threadId: string,
   thread: ThreadRow,
   row: CheckpointRow,
-  versions: Readonly<Record<string, number>>,
-): EncodedValues {
-  const changedBy = new Map<number, EncodedValues>([[row.seq, unpackValues(row.changed)]]);
-  const values: [string, Uint8Array][] = [];
-  for (const [channel, seq] of Object.entries(versions)) {
-    let changed = changedBy.get(seq);
-    if (!changed) {
-      const found = session.sql<{ changed: Uint8Array }>(selectChanged).get(thread.id, seq);
-      changed = found ? unpackValues(found.changed) : {};
-      changedBy.set(seq, changed);
-    }
-    if (!Object.hasOwn(changed, channel)) {
-      throw new AgentmaticError("DataLoss", `thread ${threadId}: channel ${channel} of commit ${seq} is missing`);
-    }
-    values.push([channel, changed[channel]!]);
-  }
-  return Object.fromEntries(values);
+  versions: Versions,
+): ReturnType<typeof gathered> {
+  const changedBy = new Map<number, Changed>([[row.seq, unpackChanged(row.changed)]]);
+  return gathered(threadId, versions, (seq) => {
+    const known = changedBy.get(seq);
+    if (known) return known;
+    const found = session.sql<{ changed: Uint8Array }>(selectChanged).get(thread.id, seq);
+    if (!found) return undefined;
+    const changed = unpackChanged(found.changed);
+    changedBy.set(seq, changed);
+    return changed;
+  });
 }
 
 /** Throws `InvalidArgument`, naming the field, for what the store could not give back as it was. */

@@ -1,7 +1,9 @@
 /** Run records: each function is one step inside a transaction, and checks before it writes. */
+
 import type { Claim, ClaimRequest, RenewRequest, RenewResult, RunFinish } from "../../src/checkpoint/saver.ts";
+import { readSpec, specJson } from "../../src/checkpoint/spec-json.ts";
 import { AgentmaticError } from "../../src/errors.ts";
-import { isTerminal, type RunRecord, type RunSpec, type RunState, type RunStatus } from "../../src/run/record.ts";
+import { isTerminal, type RunRecord, type RunState, type RunStatus } from "../../src/run/record.ts";
 import type { Admission, Admitted, RunQuery } from "../../src/run/store.ts";
 import { initialState } from "../../src/run/transitions.ts";
 import type { Session } from "./connection.ts";
@@ -56,7 +58,6 @@ export function admit(session: Session, { spec, coordinator, whenBusy }: Admissi
   const ticket = thread.tickets + 1;
   session.sql(giveTicket).run(ticket, spec.runId, thread.id);
   const state = initialState(coordinator);
-  const { input, ...rest } = spec;
   session
     .sql(insertRun)
     .run(
@@ -68,7 +69,7 @@ export function admit(session: Session, { spec, coordinator, whenBusy }: Admissi
       Number(state.cancelRequested),
       stateText(state),
     );
-  session.sql(insertSpec).run(JSON.stringify(rest), input, spec.runId);
+  session.sql(insertSpec).run(JSON.stringify(specJson(spec)), spec.input, spec.runId);
   return { record: findRun(session, spec.runId)!.record, created: true };
 }
 
@@ -170,10 +171,9 @@ function stateText({ lease: _, ...state }: RunState): string {
 }
 
 function recordOf(row: RunRow): RunRecord {
-  const spec = JSON.parse(row.spec) as Omit<RunSpec, "input">;
   const state = JSON.parse(row.state) as Omit<RunState, "lease">;
   return {
-    spec: { ...spec, input: row.input },
+    spec: readSpec(JSON.parse(row.spec), row.input),
     // JSON leaves `base: undefined` (not claimed yet) out.
     state: { ...state, base: state.base, lease: row.lease },
     ticket: row.ticket,

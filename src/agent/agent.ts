@@ -1,14 +1,16 @@
 /** An agent for people: built in one chain, asked with plain text, on this machine or on a cluster. */
 import { invalid } from "../errors.ts";
 import type { Command } from "../graph/command.ts";
-import type { ClusterBinding, CompiledGraph, InvokeConfig, Result, StreamConfig } from "../local/compiled-graph.ts";
+import type { ClusterBinding, CompiledGraph, Result } from "../local/compiled-graph.ts";
+import type { InvokeConfig } from "../local/config.ts";
 import type { StateGraphCompileOptions } from "../local/state-graph.ts";
+import type { StreamConfig } from "../local/stream.ts";
 import { type MessageInput, readMessages, textOf } from "./messages.ts";
 import { checkModel, type LanguageModel } from "./model.ts";
 import { type AgentChannels, createReactAgent, type ReactAgentOptions } from "./react.ts";
 import { checkTools, type Tool } from "./tool.ts";
 
-type Saver = NonNullable<StateGraphCompileOptions["checkpointer"]>;
+type Saver = Exclude<NonNullable<StateGraphCompileOptions["checkpointer"]>, boolean>;
 
 /** What a user says, messages to add, an answer to an interrupt, or `null` to go on from where the thread stands. */
 export type AgentInput = string | { readonly messages: readonly MessageInput[] } | Command | null;

@@ -1,7 +1,7 @@
 /** Tools: functions with a described input that a model may ask for. */
 import { AgentmaticError, invalid } from "../errors.ts";
 import type { NodeContext } from "../graph/context.ts";
-import { isStandardSchema, type JsonSchema, jsonSchemaOf, type StandardSchema, validate } from "./schema.ts";
+import { isStandardSchema, type JsonSchema, jsonSchemaOf, type StandardSchema, validate } from "../graph/schema.ts";
 
 /** What a tool is given besides its input. */
 export interface ToolContext extends Pick<NodeContext, "runId" | "threadId" | "signal" | "interrupt" | "stream"> {

@@ -8,22 +8,30 @@ export interface Packet {
   readonly args: unknown;
 }
 
-/** `fork`: a run that starts from a checkpoint which is not the thread's current one. */
+/** `fork`: a run that starts from a checkpoint which is not the thread's current one. `update`: an edit from outside. */
 export type Source = "input" | "loop" | "fork" | "update";
 
 /**
- * What one task wrote: the names of the last-value channels, whose values stand in the checkpoint, and the updates of
- * the others, which only the reducer has seen.
+ * What one task wrote: the names of the channels whose values stand in the checkpoint as they were written, and the
+ * updates of the others, which only the reducer has seen.
  */
 export type StoredUpdate = readonly [node: string, last: readonly string[], folded: Readonly<Record<string, unknown>>];
 
 export interface CheckpointBody {
   readonly source: Source;
+  /** Version of the graph that wrote it; absent in checkpoints of the first format. */
+  readonly version?: string;
   /** Supersteps that the run has taken up to here. */
   readonly taken: number;
   readonly next: readonly string[];
   readonly sends: readonly Packet[];
   readonly joins: Readonly<Record<string, readonly string[]>>;
+  /** Nodes that wait until nothing else is due. */
+  readonly deferred?: readonly string[];
+  /** In a subgraph with one line of checkpoints for all its calls: the task that called it. */
+  readonly caller?: string;
+  /** Wall-clock milliseconds: for people. */
+  readonly atMs?: number;
   /** Null where an update is of a kind that cannot be stored (a function for a reducer, for instance). */
   readonly updates: readonly StoredUpdate[] | null;
 }
@@ -39,7 +47,7 @@ export function encodeBody(body: CheckpointBody): Uint8Array {
 }
 
 /** Throws `DataLoss`. */
-export function decodeBody(checkpoint: Checkpoint): CheckpointBody {
+export function decodeBody(checkpoint: Pick<Checkpoint, "body" | "checkpointId">): CheckpointBody {
   const body = decodeValue(checkpoint.body) as Partial<CheckpointBody> | null;
   if (!body || !Array.isArray(body.next) || !Array.isArray(body.sends)) {
     throw new AgentmaticError("DataLoss", `checkpoint ${checkpoint.checkpointId}: its body is not one`);

@@ -5,6 +5,7 @@ import type { RunState } from "../run/record.ts";
 import { decodeValue, encodeValue } from "./codec.ts";
 import { pendingInterrupts } from "./interrupts.ts";
 import type { Checkpoint, Saver } from "./saver.ts";
+import { decodePiece, foldPieces } from "./splice.ts";
 
 export async function storedEnd(saver: Saver, runId: string, threadId: string, state: RunState): Promise<RunEnd> {
   const checkpointId = state.outcome?.checkpointId ?? null;
@@ -24,6 +25,14 @@ export async function storedEnd(saver: Saver, runId: string, threadId: string, s
 }
 
 /** Every channel's value by name. */
-export function decodeValues(checkpoint: Checkpoint): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(checkpoint.values).map(([name, bytes]) => [name, decodeValue(bytes)]));
+export function decodeValues(checkpoint: Pick<Checkpoint, "values" | "pieces">): Record<string, unknown> {
+  const { values, pieces } = checkpoint;
+  return Object.fromEntries(
+    Object.entries(values).map(([name, bytes]) => [name, decodeChannel(bytes, pieces[name] ?? [])]),
+  );
+}
+
+/** A channel's value from its full value and the pieces that follow it. Throws `DataLoss`. */
+export function decodeChannel(full: Uint8Array, pieces: readonly Uint8Array[]): unknown {
+  return foldPieces(decodeValue(full), pieces.map(decodePiece));
 }

@@ -7,7 +7,7 @@ export interface OpenInterrupt {
   readonly value: unknown;
 }
 
-/** Stored as kind `interrupt`: what a task waits for. */
+/** Stored as kind `interrupt`, in a list: what a task waits for, and the subgraphs that it runs. */
 export interface StoredInterrupt extends OpenInterrupt {
   readonly node: string;
 }
@@ -19,8 +19,10 @@ export interface StoredAnswer {
   readonly runId: string;
 }
 
-export function readInterrupt(write: TaskWrites): StoredInterrupt {
-  return decodeValue(write.data) as StoredInterrupt;
+/** The first format had one interrupt and no list. */
+export function readInterrupts(write: TaskWrites): readonly StoredInterrupt[] {
+  const stored = decodeValue(write.data) as StoredInterrupt | StoredInterrupt[];
+  return Array.isArray(stored) ? stored : [stored];
 }
 
 export function readAnswers(write: TaskWrites): StoredAnswer[] {
@@ -30,15 +32,18 @@ export function readAnswers(write: TaskWrites): StoredAnswer[] {
 export function openInterrupts(writes: readonly TaskWrites[]): OpenInterrupt[] {
   return writes
     .filter(({ kind }) => kind === "interrupt")
-    .map(readInterrupt)
+    .flatMap(readInterrupts)
     .map(({ id, value }) => ({ id, value }));
 }
 
-/** The open interrupts of a stored checkpoint: those that no answer was given to yet. */
+/** The open interrupts of a stored checkpoint: those that no answer was given to yet, of tasks that are not done. */
 export function pendingInterrupts(stored: StoredCheckpoint): OpenInterrupt[] {
   const answered = new Set<string>();
+  const done = new Set<string>();
   for (const write of stored.writes) {
     if (write.kind === "resume") for (const { id } of readAnswers(write)) answered.add(id);
+    if (write.kind === "done") done.add(write.taskId);
   }
-  return openInterrupts(stored.writes).filter(({ id }) => !answered.has(id));
+  const waiting = stored.writes.filter(({ taskId }) => !done.has(taskId));
+  return openInterrupts(waiting).filter(({ id }) => !answered.has(id));
 }

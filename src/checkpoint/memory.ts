@@ -16,6 +16,7 @@ import {
 import { type Admission, type Admitted, type Member, membersMax, type RunQuery, runQueryMax } from "../run/store.ts";
 import { initialState } from "../run/transitions.ts";
 import { compareCodePoints } from "./order.ts";
+import { checkPieces } from "./pieces.ts";
 import {
   type Checkpoint,
   type CheckpointQuery,
@@ -231,6 +232,8 @@ export class MemorySaver implements Saver {
     if (!thread) return refused(fence);
     // A finishing commit leaves no holder behind, so its repetition is known by the commit id alone: ids are random.
     if (thread.head.commitId === commit.commitId && thread.epoch === fence.epoch) return ok;
+    const wrong = checkpoint && checkPieces(checkpoint, commit.seq);
+    if (wrong) return { ok: false, error: wrong };
     if (!this.#unfenced) {
       if (!holds(thread, fence)) return refused(fence);
       if (thread.head.commitId !== commit.expectedHead || thread.head.seq !== commit.seq - 1) {
@@ -330,8 +333,14 @@ export class MemorySaver implements Saver {
       }
       return [channel, from[channel]!.slice()];
     });
+    const pieces = Object.entries(checkpoint.deltas ?? {}).map(([channel, seqs]): [string, Uint8Array[]] => [
+      channel,
+      seqs.map((at) => pieceAt(thread, threadId, channel, at)),
+    ]);
     const writes = [...(thread.writes.get(writesKey(checkpoint))?.values() ?? [])].sort(compareWrites);
-    const full: Checkpoint = { ...copied(checkpoint), values: Object.fromEntries(values), threadId, seq, epoch };
+    const { changes: _changes, ...own } = copied(checkpoint);
+    const parts = { values: Object.fromEntries(values), pieces: Object.fromEntries(pieces) };
+    const full: Checkpoint = { ...own, ...parts, threadId, seq, epoch };
     return { checkpoint: full, writes: writes.map((write) => ({ ...write, data: write.data.slice() })) };
   }
 
@@ -372,7 +381,25 @@ function copied(checkpoint: NewCheckpoint): NewCheckpoint {
   const values = Object.entries(checkpoint.values).map(([name, value]): [string, Uint8Array] => [name, value.slice()]);
   // From entries, as a key like __proto__ must stay a key.
   const versions = Object.fromEntries(Object.entries(checkpoint.versions));
-  return { ...checkpoint, versions, values: Object.fromEntries(values), body: checkpoint.body.slice() };
+  const { deltas, changes } = checkpoint;
+  const pieces = Object.entries(changes ?? {}).map(([name, value]): [string, Uint8Array] => [name, value.slice()]);
+  return {
+    ...checkpoint,
+    versions,
+    values: Object.fromEntries(values),
+    body: checkpoint.body.slice(),
+    ...(deltas ? { deltas: Object.fromEntries(Object.entries(deltas).map(([name, seqs]) => [name, [...seqs]])) } : {}),
+    ...(changes ? { changes: Object.fromEntries(pieces) } : {}),
+  };
+}
+
+function pieceAt(thread: Thread, threadId: string, channel: string, seq: number): Uint8Array {
+  const from = thread.rows.get(seq)?.checkpoint.changes;
+  if (from && Object.hasOwn(from, channel)) return from[channel]!.slice();
+  throw new AgentmaticError(
+    "DataLoss",
+    `thread ${threadId}: a piece of channel ${channel}, of commit ${seq}, is missing`,
+  );
 }
 
 function put(thread: Thread, write: TaskWrites): void {

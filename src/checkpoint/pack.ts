@@ -82,3 +82,35 @@ function decodeName(bytes: Uint8Array): string {
 function damaged(how: string, cause?: unknown): AgentmaticError {
   return new AgentmaticError("DataLoss", `a stored blob of values ${how}`, { cause });
 }
+
+/** What one commit changed: full values, and pieces of others. */
+export interface Changed {
+  readonly values: EncodedValues;
+  readonly changes: EncodedValues;
+}
+
+/** Format 2: its byte, four bytes of length, the values as a blob of format 1, the pieces as another. */
+const formatWithPieces = 2;
+const none: EncodedValues = {};
+
+/** As `packValues` where there are no pieces. */
+export function packChanged(values: EncodedValues, changes: EncodedValues = none): Uint8Array {
+  const first = packValues(values);
+  if (Object.keys(changes).length === 0) return first;
+  const second = packValues(changes);
+  const packed = new Uint8Array(headerBytes + first.length + second.length);
+  packed[0] = formatWithPieces;
+  new DataView(packed.buffer).setUint32(4, first.length, true);
+  packed.set(first, headerBytes);
+  packed.set(second, headerBytes + first.length);
+  return packed;
+}
+
+/** Throws as `unpackValues`. */
+export function unpackChanged(packed: Uint8Array): Changed {
+  if (packed[0] !== formatWithPieces) return { values: unpackValues(packed), changes: none };
+  if (packed.length < headerBytes) throw damaged("ends inside a header");
+  const middle = headerBytes + new DataView(packed.buffer, packed.byteOffset, packed.byteLength).getUint32(4, true);
+  if (middle > packed.length) throw damaged("ends inside its values");
+  return { values: unpackValues(packed.subarray(headerBytes, middle)), changes: unpackValues(packed.subarray(middle)) };
+}

@@ -64,16 +64,28 @@ export interface NewCheckpoint {
   readonly parentId: string | null;
   readonly runId: string;
   readonly step: number;
-  /** For every channel that has a value: the commit number at which it was last written; own `seq` if in `values`. */
+  /** For every channel that has a value: the commit number of its last full value; own `seq` if in `values`. */
   readonly versions: Readonly<Record<string, number>>;
-  /** Only the channels written by this commit. */
+  /** Only the channels whose full value this commit writes. */
   readonly values: EncodedValues;
+  /**
+   * For channels kept in pieces: the commits, oldest first, whose pieces follow the full value; own `seq` last if in
+   * `changes`. At most `piecesMax` for a channel; a later list may leave out what a merged piece has replaced.
+   */
+  readonly deltas?: Readonly<Record<string, readonly number[]>>;
+  /** The pieces that this commit writes, by channel: bytes that the engine makes, merges and folds. */
+  readonly changes?: EncodedValues;
   /** The engine's own part (next tasks, barriers, metadata), opaque here. */
   readonly body: Uint8Array;
 }
 
-/** A checkpoint as read: `values` holds every channel in `versions`. */
-export interface Checkpoint extends NewCheckpoint {
+/** Commits whose pieces one channel of a checkpoint may name. */
+export const piecesMax = 256;
+
+/** A checkpoint as read: `values` holds every channel in `versions`, `pieces` every one in `deltas`. */
+export interface Checkpoint extends Omit<NewCheckpoint, "changes"> {
+  /** By channel, in the order of `deltas`. */
+  readonly pieces: Readonly<Record<string, readonly Uint8Array[]>>;
   readonly threadId: string;
   /** The commit number that wrote it. */
   readonly seq: number;

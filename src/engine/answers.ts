@@ -5,7 +5,7 @@ import {
   openInterrupts,
   pendingInterrupts,
   readAnswers,
-  readInterrupt,
+  readInterrupts,
   type StoredAnswer,
   type StoredInterrupt,
 } from "../checkpoint/interrupts.ts";
@@ -18,7 +18,21 @@ export type Answers =
   | { readonly kind: "byId"; readonly values: Readonly<Record<string, unknown>> }
   | { readonly kind: "none" };
 
-export function answersFrom(input: unknown): Answers {
+/** What a resuming run brings: answers, and what the caller's Command says besides. */
+export interface Resumption {
+  readonly answers: Answers;
+  readonly update?: unknown;
+  readonly goto?: readonly unknown[];
+}
+
+/** The first format had the answers alone. */
+export function readResumption(input: unknown): Resumption {
+  const given = input as (Partial<Resumption> & Partial<Answers>) | null;
+  if (given?.answers !== undefined) return { ...given, answers: answersFrom(given.answers) };
+  return { answers: answersFrom(given) };
+}
+
+function answersFrom(input: unknown): Answers {
   const answers = input as Partial<Answers> | null;
   if (answers?.kind === "one" || answers?.kind === "byId" || answers?.kind === "none") return answers as Answers;
   throw invalid("resume", "is not an answer");
@@ -28,13 +42,17 @@ export function interruptId(taskId: string, index: number): string {
   return `${taskId}!${index}`;
 }
 
-export function interruptWrite(base: Omit<TaskWrites, "kind" | "data">, interrupt: StoredInterrupt): TaskWrites {
-  return { ...base, kind: "interrupt", data: encodeValue(interrupt, "interrupt") };
+export function interruptWrite(base: Omit<TaskWrites, "kind" | "data">, asked: readonly StoredInterrupt[]): TaskWrites {
+  return { ...base, kind: "interrupt", data: encodeValue(asked, "interrupt") };
 }
 
-export function answersOf(stored: StoredCheckpoint | undefined, taskId: string): ReadonlyMap<string, unknown> {
-  const write = stored?.writes.find((candidate) => candidate.kind === "resume" && candidate.taskId === taskId);
-  return new Map(write ? readAnswers(write).map(({ id, value }) => [id, value]) : []);
+/** Every answer that was given beside a checkpoint, by interrupt id: of its own tasks and of the graphs inside them. */
+export function answersIn(writes: readonly TaskWrites[]): Map<string, unknown> {
+  const answers = new Map<string, unknown>();
+  for (const write of writes) {
+    if (write.kind === "resume") for (const { id, value } of readAnswers(write)) answers.set(id, value);
+  }
+  return answers;
 }
 
 /**
@@ -49,14 +67,14 @@ export function resumeWrites(stored: StoredCheckpoint | undefined, answers: Answ
     if (write.kind !== "resume") continue;
     for (const answer of readAnswers(write)) if (answer.runId === runId) given.add(answer.id);
   }
-  const open = stored.writes.filter(({ kind }) => kind === "interrupt");
   const byId = answersById(pendingInterrupts(stored), answers, given);
   const writes: TaskWrites[] = [];
-  for (const write of open) {
-    const { id } = readInterrupt(write);
-    if (!Object.hasOwn(byId, id) || given.has(id)) continue;
-    const before = stored.writes.find(({ kind, taskId }) => kind === "resume" && taskId === write.taskId);
-    const all: StoredAnswer[] = [...(before ? readAnswers(before) : []), { id, value: byId[id], runId }];
+  for (const write of stored.writes) {
+    if (write.kind !== "interrupt") continue;
+    const asked = readInterrupts(write).filter(({ id }) => Object.hasOwn(byId, id) && !given.has(id));
+    if (asked.length === 0) continue;
+    const all: StoredAnswer[] = [...earlierAnswers(stored, write.taskId)];
+    for (const { id } of asked) all.push({ id, value: byId[id], runId });
     writes.push({ ...write, kind: "resume", data: encodeValue(all, "resume") });
   }
   return writes;
@@ -71,15 +89,31 @@ export function forkWrites(stored: StoredCheckpoint, answers: Answers, runId: st
   const from = stored.checkpoint.checkpointId;
   const moved = (id: string) => forkId + id.slice(from.length);
   const byId = answersById(openInterrupts(stored.writes), answers, new Set());
-  const asked = stored.writes.filter((write) => write.kind === "interrupt" && readInterrupt(write).id in byId);
-  return asked.map((write) => {
-    const { id } = readInterrupt(write);
-    const before = stored.writes.find(({ kind, taskId }) => kind === "resume" && taskId === write.taskId);
-    const earlier = (before ? readAnswers(before) : []).filter((answer) => indexOf(answer.id) < indexOf(id));
-    const all = [...earlier, { id, value: byId[id], runId }].map((answer) => ({ ...answer, id: moved(answer.id) }));
+  const writes: TaskWrites[] = [];
+  for (const write of stored.writes) {
+    if (write.kind !== "interrupt") continue;
+    const asked = readInterrupts(write).filter(({ id }) => id in byId);
+    const [first] = asked;
+    if (!first) continue;
+    if (!first.id.startsWith(`${write.taskId}!`)) throw insideAnother(first.id);
+    const earlier = earlierAnswers(stored, write.taskId).filter((answer) => indexOf(answer.id) < indexOf(first.id));
+    const given = asked.map(({ id }) => ({ id, value: byId[id], runId }));
+    const all = [...earlier, ...given].map((answer) => ({ ...answer, id: moved(answer.id) }));
     const place = { ns: write.ns, checkpointId: forkId, taskId: moved(write.taskId), path: write.path };
-    return { ...place, kind: "resume", data: encodeValue(all, "resume") };
-  });
+    writes.push({ ...place, kind: "resume", data: encodeValue(all, "resume") });
+  }
+  return writes;
+}
+
+/** A fork runs its subgraphs anew, so that their questions come up anew as well. */
+function insideAnother(id: string): AgentmaticError {
+  const text = `resume.${id}: a fork runs its subgraphs and calls from their start; go on from it without an answer first`;
+  return new AgentmaticError("FailedPrecondition", text);
+}
+
+function earlierAnswers(stored: StoredCheckpoint, taskId: string): readonly StoredAnswer[] {
+  const before = stored.writes.find((write) => write.kind === "resume" && write.taskId === taskId);
+  return before ? readAnswers(before) : [];
 }
 
 function indexOf(id: string): number {

@@ -3,8 +3,9 @@
 import type { Packet } from "../checkpoint/body.ts";
 import { compareCodePoints } from "../checkpoint/order.ts";
 import { AgentmaticError, invalid } from "../errors.ts";
-import { fanOutMax, type Plan, type PlanNode } from "../graph/plan.ts";
+import type { Plan, PlanNode } from "../graph/plan.ts";
 import { checkpointIdOf, type Snapshot } from "./snapshot.ts";
+import { StateWriter } from "./state.ts";
 
 export interface Task {
   readonly id: string;
@@ -13,6 +14,8 @@ export interface Task {
   readonly path: string;
   /** Only for a single call: its own input. */
   readonly packet?: Packet;
+  /** Its place among the single calls. */
+  readonly index?: number;
 }
 
 /** What a task did, in the shape in which it is stored. */
@@ -20,35 +23,35 @@ export interface TaskResult {
   readonly updates: readonly (readonly [channel: string, value: unknown])[];
   readonly goto: readonly string[];
   readonly sends: readonly Packet[];
+  /** True where an error handler stood in for the node: its own edges are not followed then. */
+  readonly handled?: boolean;
 }
 
 export interface TaskOutcome {
   readonly task: Pick<Task, "node" | "path">;
   readonly result: TaskResult;
+  /** The state with this task's writes alone, where its conditional edges have seen it already. */
+  readonly preview?: StateWriter;
 }
+
+export const emptyResult: TaskResult = { updates: [], goto: [], sends: [] };
 
 /** The due tasks of a snapshot, in path order. The same snapshot gives the same ids on every worker (P10). */
 export function planTasks(plan: Plan, snapshot: Snapshot, ns: string): Task[] {
-  if (snapshot.sends.length + snapshot.next.length > fanOutMax) {
-    throw new AgentmaticError("ResourceExhausted", `graph "${plan.name}": a superstep of over ${fanOutMax} tasks`);
+  const { next, sends } = snapshot;
+  if (sends.length + next.length > plan.fanOutMax) {
+    const text = `graph "${plan.name}": a superstep of ${sends.length + next.length} tasks; ${plan.fanOutMax} is the most`;
+    throw new AgentmaticError("ResourceExhausted", text);
   }
   const prefix = ns === "" ? snapshot.checkpointId : `${snapshot.checkpointId}|${ns}`;
   const tasks: Task[] = [];
-  for (const name of snapshot.next) {
-    tasks.push({ id: `${prefix}|${name}`, node: nodeOf(plan, name), path: `0|${name}` });
+  for (const name of next) tasks.push({ id: `${prefix}|${name}`, node: nodeOf(plan, name), path: `0|${name}` });
+  for (let index = 0; index < sends.length; index++) {
+    const packet = sends[index]!;
+    const path = `1|${String(index).padStart(5, "0")}`;
+    tasks.push({ id: `${prefix}|${packet.node}#${index}`, node: nodeOf(plan, packet.node), path, packet, index });
   }
-  snapshot.sends.forEach((packet, index) => {
-    const node = nodeOf(plan, packet.node);
-    const place = String(index).padStart(5, "0");
-    tasks.push({ id: `${prefix}|${packet.node}#${index}`, node, path: `1|${place}`, packet });
-  });
   return tasks;
-}
-
-export interface Advance {
-  readonly runId: string;
-  /** The number of the commit that will carry the new snapshot. */
-  readonly seq: number;
 }
 
 export interface Advanced {
@@ -60,55 +63,33 @@ export interface Advanced {
  * Applies the results of a superstep, in path order, and finds what is due next. Throws `InvalidGraph` where two tasks
  * wrote one last-value channel, naming both.
  */
-export function advance(plan: Plan, from: Snapshot, outcomes: readonly TaskOutcome[], to: Advance): Advanced {
+export function advance(plan: Plan, from: Snapshot, outcomes: readonly TaskOutcome[], runId: string): Advanced {
+  const preview = outcomes.length === 1 ? outcomes[0]!.preview : undefined;
+  const state = preview ?? new StateWriter(plan, from.values);
+  const due = new Due(plan, from);
   const sorted =
     outcomes.length > 1 ? [...outcomes].sort((a, b) => compareCodePoints(a.task.path, b.task.path)) : outcomes;
-  const state = new StateWriter(plan, from, to.seq);
-  const next = new Set<string>();
-  const sends: Packet[] = [];
-  const joins: Record<string, readonly string[]> = { ...from.joins };
   for (const { task, result } of sorted) {
-    for (const [channel, value] of result.updates) state.write(task.node.name, channel, value);
-    for (const name of task.node.edges) next.add(name);
-    for (const name of result.goto) next.add(name);
-    for (const packet of result.sends) sends.push(packet);
-    for (const index of task.node.joins) arrive(plan, joins, index, task.node.name, next);
+    if (!preview) for (const [channel, value] of result.updates) state.write(task.node.name, channel, value);
+    due.after(task.node, result);
   }
+  const { values, changed } = state.end();
   const step = from.step + 1;
-  return {
-    snapshot: {
-      checkpointId: checkpointIdOf(to.runId, step),
-      step,
-      values: state.values,
-      versions: state.versions,
-      next: [...next].sort(compareCodePoints),
-      sends,
-      joins,
-    },
-    changed: state.changed,
-  };
+  return { snapshot: { checkpointId: checkpointIdOf(runId, step), step, values, ...due.end() }, changed };
 }
 
 /** The snapshot that a new input makes of the thread's state; what was due before is dropped, as in LangGraph.js. */
-export function applyInput(
-  plan: Plan,
-  from: Snapshot,
-  updates: TaskResult["updates"],
-  entry: TaskResult,
-  to: Advance,
-): Advanced {
-  const start: PlanNode = { name: "input", run: () => undefined, ...plan.entry };
-  const outcome: TaskOutcome = { task: { node: start, path: "" }, result: { ...entry, updates } };
-  const first = from.checkpointId === "" ? initialChannels(from) : [];
-  const advanced = advance(plan, { ...from, joins: {} }, [outcome], to);
-  if (first.length === 0) return advanced;
+export function applyInput(plan: Plan, from: Snapshot, outcome: TaskResult, runId: string): Advanced {
+  const start: PlanNode = { ...entryNode(plan) };
+  const advanced = advance(plan, from, [{ task: { node: start, path: "" }, result: outcome }], runId);
   // Defaults become part of the first checkpoint, so that a later change of the default leaves the thread alone.
-  const versions = { ...advanced.snapshot.versions };
-  for (const name of first) versions[name] = to.seq;
-  return {
-    snapshot: { ...advanced.snapshot, versions },
-    changed: new Set([...advanced.changed, ...first]),
-  };
+  if (from.checkpointId !== "") return advanced;
+  return { snapshot: advanced.snapshot, changed: new Set([...advanced.changed, ...Object.keys(from.values)]) };
+}
+
+/** What follows an input, in the shape of a node. */
+export function entryNode(plan: Plan): PlanNode {
+  return { name: "input", run: () => undefined, ends: [], defer: false, ...plan.entry };
 }
 
 /** Throws `InvalidArgument` naming the field unless the input is an object of the graph's channels. */
@@ -119,97 +100,89 @@ export function inputUpdates(plan: Plan, input: unknown): TaskResult["updates"] 
   const updates = Object.entries(input);
   for (const [name] of updates) {
     if (!plan.channels.has(name)) throw invalid(`input.${name}`, `graph "${plan.name}" has no such channel`);
+    if (plan.input && !plan.input.includes(name)) throw invalid(`input.${name}`, "is not part of the graph's input");
   }
   return updates;
 }
 
 /** The state with a task's own writes in it: what its conditional edges see. */
-export function withUpdates(
-  plan: Plan,
-  from: Snapshot,
-  node: string,
-  updates: TaskResult["updates"],
-): Record<string, unknown> {
-  const state = new StateWriter(plan, from, 0);
+export function withUpdates(plan: Plan, from: Snapshot, node: string, updates: TaskResult["updates"]): StateWriter {
+  const state = new StateWriter(plan, from.values);
   for (const [channel, value] of updates) state.write(node, channel, value);
-  return state.values;
+  return state.fold();
 }
 
-class StateWriter {
-  readonly values: Record<string, unknown>;
-  readonly versions: Record<string, number>;
-  readonly changed: Set<string> = new Set();
+/** Applies updates and turns of callers to a snapshot that stays where it is: the due tasks keep their ids. */
+export function applyCommands(plan: Plan, from: Snapshot, commands: readonly TaskResult[]): Advanced {
+  let { values } = from;
+  const changed = new Set<string>();
+  const next = new Set(from.next);
+  const sends = [...from.sends];
+  for (const command of commands) {
+    const state = new StateWriter(plan, values);
+    for (const [channel, value] of command.updates) state.write("__input__", channel, value);
+    values = state.fold().values;
+    for (const name of state.changed) changed.add(name);
+    for (const name of command.goto) next.add(name);
+    sends.push(...command.sends);
+  }
+  return { snapshot: { ...from, values, next: sorted(next), sends }, changed };
+}
+
+/** Finds what is due after a superstep. */
+class Due {
   readonly #plan: Plan;
-  readonly #seq: number;
-  readonly #writers: Map<string, string> = new Map();
+  readonly #next: Set<string> = new Set();
+  readonly #sends: Packet[] = [];
+  readonly #deferred: Set<string>;
+  #joins: Record<string, readonly string[]>;
+  #joinsCopied = false;
 
-  constructor(plan: Plan, from: Snapshot, seq: number) {
+  constructor(plan: Plan, from: Snapshot) {
     this.#plan = plan;
-    this.#seq = seq;
-    this.values = { ...from.values };
-    this.versions = { ...from.versions };
+    this.#joins = from.joins as Record<string, readonly string[]>;
+    this.#deferred = new Set(from.deferred);
   }
 
-  #reduce(name: string, reduce: (current: unknown, update: unknown) => unknown, value: unknown): unknown {
-    try {
-      return reduce(this.values[name], value);
-    } catch (thrown) {
-      const message = `graph "${this.#plan.name}": the reducer of channel "${name}" threw: ${AgentmaticError.from(thrown).message}`;
-      throw new AgentmaticError("NodeFailed", message, { cause: thrown, details: { channel: name } });
+  after(node: PlanNode, result: TaskResult): void {
+    for (const name of result.goto) this.#add(name);
+    for (const packet of result.sends) this.#sends.push(packet);
+    if (result.handled) return;
+    for (const name of node.edges) this.#add(name);
+    for (const index of node.joins) this.#arrive(index, node.name);
+  }
+
+  end(): Pick<Snapshot, "next" | "sends" | "joins" | "deferred"> {
+    const idle = this.#next.size === 0 && this.#sends.length === 0;
+    const next = sorted(idle ? this.#deferred : this.#next);
+    return { next, sends: this.#sends, joins: this.#joins, deferred: idle ? [] : sorted(this.#deferred) };
+  }
+
+  #add(name: string): void {
+    if (this.#plan.nodes.get(name)?.defer) this.#deferred.add(name);
+    else this.#next.add(name);
+  }
+
+  #arrive(index: number, node: string): void {
+    const { key, sources, target } = this.#plan.joins[index]!;
+    const seen = this.#joins[key] ?? [];
+    if (!this.#joinsCopied) this.#joins = { ...this.#joins };
+    this.#joinsCopied = true;
+    const now = seen.includes(node) ? seen : [...seen, node];
+    if (now.length < sources.length) {
+      this.#joins[key] = now;
+      return;
     }
-  }
-
-  write(node: string, name: string, value: unknown): void {
-    const channel = this.#plan.channels.get(name);
-    if (!channel) throw unknownChannel(this.#plan, node, name);
-    if (channel.reduce) {
-      const empty = !Object.hasOwn(this.values, name);
-      this.values[name] = empty ? value : this.#reduce(name, channel.reduce, value);
-    } else {
-      const other = this.#writers.get(name);
-      if (other !== undefined) throw twoWriters(this.#plan, name, other, node);
-      this.#writers.set(name, node);
-      this.values[name] = value;
-    }
-    this.versions[name] = this.#seq;
-    this.changed.add(name);
+    delete this.#joins[key];
+    if (this.#plan.nodes.has(target)) this.#add(target);
   }
 }
 
-export function unknownChannel(plan: Plan, node: string, channel: string): AgentmaticError {
-  const message = `graph "${plan.name}", node "${node}": wrote "${channel}", which is no channel of the state`;
-  return new AgentmaticError("InvalidGraph", message, { details: { node, channel } });
+function sorted(names: ReadonlySet<string>): readonly string[] {
+  return names.size < 2 ? [...names] : [...names].sort(compareCodePoints);
 }
 
-function twoWriters(plan: Plan, channel: string, first: string, second: string): AgentmaticError {
-  const message = `graph "${plan.name}": nodes "${first}" and "${second}" both wrote "${channel}" in one superstep; a channel with several writers needs a reducer`;
-  return new AgentmaticError("InvalidGraph", message, { details: { channel, node: second } });
-}
-
-function initialChannels(from: Snapshot): string[] {
-  return Object.keys(from.values);
-}
-
-function arrive(
-  plan: Plan,
-  joins: Record<string, readonly string[]>,
-  index: number,
-  node: string,
-  next: Set<string>,
-): void {
-  const join = plan.joins[index]!;
-  const key = `${join.sources.join("+")}>${join.target}`;
-  const seen = joins[key] ?? [];
-  const now = seen.includes(node) ? seen : [...seen, node];
-  if (now.length < join.sources.length) {
-    joins[key] = now;
-    return;
-  }
-  delete joins[key];
-  if (plan.nodes.has(join.target)) next.add(join.target);
-}
-
-function nodeOf(plan: Plan, name: string): PlanNode {
+export function nodeOf(plan: Plan, name: string): PlanNode {
   const node = plan.nodes.get(name);
   if (node) return node;
   const message = `graph "${plan.name}" (version ${plan.version}) has no node "${name}", which is due on this thread`;

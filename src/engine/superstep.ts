@@ -1,38 +1,33 @@
 /** Runs the due tasks of one superstep side by side and stores each one's writes as it finishes. */
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
-import type { Claim, StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
-import { AgentmaticError } from "../errors.ts";
-import { GraphInterrupt, isGraphInterrupt, type NodeContext } from "../graph/context.ts";
-import type { Plan } from "../graph/plan.ts";
-import { orAborted } from "../run/abort.ts";
-import type { EventKind } from "../run/events.ts";
-import type { TraceContext } from "../run/record.ts";
-import { noSpans, type Spans } from "../telemetry/spans.ts";
-import { answersOf, interruptId, interruptWrite } from "./answers.ts";
+import type { StoredAnswer } from "../checkpoint/interrupts.ts";
+import { readAnswers } from "../checkpoint/interrupts.ts";
+import type { TaskWrites } from "../checkpoint/saver.ts";
+import { AgentmaticError, type ErrorValue, errorValue, fromErrorValue } from "../errors.ts";
+import { type Interrupt, isGraphInterrupt } from "../graph/context.ts";
+import { failureOf } from "../policy/error-handler.ts";
+import { noSpan, type Span } from "../telemetry/spans.ts";
+import { interruptWrite } from "./answers.ts";
+import { durableCall } from "./calls.ts";
+import { type ContextFields, followed, RefusedAnswer, TaskContext } from "./context.ts";
+import { policiesOf, underPolicies } from "./policies.ts";
+import { eventOf } from "./report.ts";
+import type { Place, RunScope } from "./scope.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Task, TaskOutcome, TaskResult } from "./step.ts";
-import { runTask } from "./task.ts";
+import { call, handledOutcome, inputOf, passes, runTask } from "./task.ts";
 
 export interface SuperstepOptions {
-  readonly plan: Plan;
-  readonly claim: Claim;
+  readonly scope: RunScope;
+  readonly place: Place;
   readonly tasks: readonly Task[];
   readonly snapshot: Snapshot;
-  /** The snapshot's checkpoint with what earlier attempts or runs stored beside it. */
-  readonly pending: StoredCheckpoint | undefined;
-  /** Aborts when the attempt must stop at once. */
-  readonly abort: AbortSignal;
-  /** Undefined where a task may start now; else rejects where the claim is over (P5). */
-  readonly check: () => Promise<void> | undefined;
-  readonly save: (writes: readonly TaskWrites[]) => Promise<void>;
-  readonly wants: (kind: EventKind) => boolean;
-  readonly event: (kind: EventKind, fields: { node?: string; taskId?: string; data: unknown }) => void;
-  readonly config?: Readonly<Record<string, unknown>>;
-  readonly spans?: Spans;
-  readonly trace?: TraceContext;
+  /** What earlier attempts or runs stored beside the snapshot's checkpoint. */
+  readonly beside: readonly TaskWrites[];
+  readonly trace: ContextFields["trace"];
 }
 
-type DoneData = [TaskResult["updates"], TaskResult["goto"], TaskResult["sends"]];
+type DoneData = [TaskResult["updates"], TaskResult["goto"], TaskResult["sends"], boolean?];
 
 export interface SuperstepResult {
   readonly outcomes: readonly TaskOutcome[];
@@ -40,164 +35,265 @@ export interface SuperstepResult {
   readonly unsaved: readonly TaskWrites[];
   /** What interrupted tasks asked. */
   readonly interrupted: readonly TaskWrites[];
+  readonly interrupts: readonly Interrupt[];
+  /** True where a task waits, be it with a question or at a breakpoint of a subgraph. */
+  readonly waits: boolean;
 }
+
+const none: ReadonlyMap<string, TaskWrites> = new Map();
 
 export class Superstep {
   readonly #options: SuperstepOptions;
   readonly #outcomes: TaskOutcome[] = [];
   readonly #interrupted: TaskWrites[] = [];
+  readonly #interrupts: Interrupt[] = [];
+  #waits = false;
   #unsaved: TaskWrites[] = [];
   #saving: readonly TaskWrites[] = [];
   /** What earlier attempts or runs have finished, by task. */
   readonly #done: ReadonlyMap<string, TaskWrites>;
   #running = 0;
+  #saved: Promise<void> | undefined;
+
+  constructor(options: SuperstepOptions) {
+    this.#options = options;
+    const done = options.beside.filter(({ kind }) => kind === "done");
+    this.#done = done.length > 0 ? new Map(done.map((write) => [write.taskId, write])) : none;
+  }
 
   /** Writes of finished tasks that are not known to be stored. */
   get unsaved(): readonly TaskWrites[] {
     return [...this.#saving, ...this.#unsaved];
   }
 
-  constructor(options: SuperstepOptions) {
-    this.#options = options;
-    const done = (options.pending?.writes ?? []).filter(({ kind }) => kind === "done");
-    this.#done = new Map(done.map((write) => [write.taskId, write]));
+  /** Rejects with the first task's error; the others are left to themselves. */
+  run(): SuperstepResult | Promise<SuperstepResult> {
+    const { tasks, scope } = this.#options;
+    const due = this.#done.size === 0 ? tasks : tasks.filter((task) => !this.#restore(task));
+    this.#running = due.length;
+    if (due.length === 0) return this.#result();
+    const work = due.length === 1 ? this.#execute(due[0]!) : this.#executeAll(due);
+    if (!(work instanceof Promise)) return this.#result();
+    return scope.stop.race(work).then(() => this.#result());
   }
 
-  /** Rejects with the first task's error; the signal of the others aborts with the attempt. */
-  async run(): Promise<SuperstepResult> {
-    const due = this.#options.tasks.filter((task) => !this.#restore(task));
-    this.#running = due.length;
-    if (due.length === 1) await orAborted(this.#options.abort, this.#execute(due[0]!));
-    else if (due.length > 1) await this.#executeAll(due);
-    return { outcomes: this.#outcomes, unsaved: this.#unsaved, interrupted: this.#interrupted };
+  #result(): SuperstepResult {
+    return {
+      outcomes: this.#outcomes,
+      unsaved: this.#unsaved,
+      interrupted: this.#interrupted,
+      interrupts: this.#interrupts,
+      waits: this.#waits,
+    };
   }
 
   /** What a node and its conditional edges are given. */
-  context(node: string, taskId: string, trace: TraceContext | undefined = this.#options.trace): NodeContext {
-    const { claim, snapshot, abort, plan, config = {}, pending, spans = noSpans } = this.#options;
-    const { spec, state } = claim.record;
-    let asked = 0;
-    let answers: ReadonlyMap<string, unknown> | undefined;
-    return {
-      runId: spec.runId,
-      threadId: spec.threadId,
-      correlationId: spec.correlationId,
-      graph: plan.name,
-      node,
-      taskId,
-      checkpointId: snapshot.checkpointId,
-      step: snapshot.step + 1,
-      attempt: state.attempt,
-      epoch: claim.fence.epoch,
-      idempotencyKey: `${spec.threadId}/${taskId}`,
-      signal: abort,
-      config,
-      interrupt: <Answer>(value: unknown): Answer => {
-        answers ??= answersOf(pending, taskId);
-        const id = interruptId(taskId, asked++);
-        if (answers.has(id)) return answers.get(id) as Answer;
-        throw new GraphInterrupt(id, value);
-      },
-      toolSpan: (tool, callId) => {
-        const attributes = {
-          "gen_ai.operation.name": "execute_tool",
-          "gen_ai.tool.name": tool,
-          "gen_ai.tool.call.id": callId,
-        };
-        return spans.start("agentmatic.tool.call", { ...attributes, "agentmatic.node": node }, trace);
-      },
-      stream: (data) => {
-        if (this.#options.wants("custom")) this.#options.event("custom", { node, taskId, data });
-      },
-    };
+  context(task: Task, trace: ContextFields["trace"], retryAttempt = 1): TaskContext {
+    const { scope, place } = this.#options;
+    const calls = durableCall({ scope, place, task, done: this.#done, trace });
+    return new TaskContext({ scope, place, task, retryAttempt, trace, call: calls });
   }
 
   /** Takes over a task that finished before: it is not run again. */
   #restore(task: Task): boolean {
     const done = this.#done.get(task.id);
     if (!done) return false;
-    const [updates, goto, sends] = decodeValue(done.data) as DoneData;
-    this.#outcomes.push({ task, result: { updates, goto, sends } });
+    const [updates, goto, sends, handled = false] = decodeValue(done.data) as DoneData;
+    this.#outcomes.push({ task, result: { updates, goto, sends, ...(handled ? { handled } : {}) } });
     return true;
   }
 
   async #executeAll(due: readonly Task[]): Promise<void> {
-    // One writer at a time: what finishes while a write is under way goes with the next one, and what finishes last of
-    // all goes with the superstep's commit.
-    let saving: Promise<void> | undefined;
-    const saveLoop = async () => {
-      await Promise.resolve();
-      while (this.#unsaved.length > 0 && this.#running > 0) {
-        this.#saving = this.#unsaved;
-        this.#unsaved = [];
-        await this.#options.save(this.#saving);
-        this.#saving = [];
-      }
-      saving = undefined;
+    const most = this.#options.scope.settings.maxConcurrency ?? this.#options.place.plan.maxConcurrency ?? due.length;
+    if (most >= due.length) {
+      await Promise.all(due.map((task) => this.#executeAndSave(task)));
+      return;
+    }
+    let next = 0;
+    const lane = async () => {
+      for (let task = due[next++]; task; task = due[next++]) await this.#executeAndSave(task);
     };
-    const finished = due.map(async (task) => {
-      await this.#execute(task);
-      if (this.#running > 0 && this.#unsaved.length > 0) {
-        saving ??= saveLoop();
-        await saving;
-      }
-    });
-    await orAborted(this.#options.abort, Promise.all(finished));
+    await Promise.all(Array.from({ length: most }, lane));
   }
 
-  /** Right before each task, as a freeze may fall between two of one superstep, or of many runs that go on at once (P5). */
-  async #execute(task: Task): Promise<void> {
-    const { check, abort } = this.#options;
-    try {
-      const confirmed = check();
-      if (confirmed) await confirmed;
-      if (abort.aborted) throw abort.reason;
-      await this.#perform(task);
-    } finally {
-      this.#running--;
+  async #executeAndSave(task: Task): Promise<void> {
+    await this.#execute(task);
+    if (this.#running > 0 && this.#unsaved.length > 0) {
+      this.#saved ??= this.#saveAll();
+      await this.#saved;
     }
   }
 
-  async #perform(task: Task): Promise<void> {
-    const { plan, snapshot, abort, wants, event, spans = noSpans, trace } = this.#options;
+  /**
+   * One writer at a time: what finishes while a write is under way goes with the next one, and what finishes last of all
+   * goes with the superstep's commit.
+   */
+  async #saveAll(): Promise<void> {
+    await Promise.resolve();
+    while (this.#unsaved.length > 0 && this.#running > 0) {
+      this.#saving = this.#unsaved;
+      this.#unsaved = [];
+      await this.#options.scope.journal.save(this.#saving);
+      this.#saving = [];
+    }
+    this.#saved = undefined;
+  }
+
+  /** Right before each task, as a freeze may fall between two of one superstep, or of many runs that go on at once (P5). */
+  #execute(task: Task): void | Promise<void> {
+    const { scope } = this.#options;
+    const confirmed = scope.check();
+    if (confirmed) return this.#confirmed(task, confirmed);
+    scope.stop.check();
+    return this.#perform(task);
+  }
+
+  async #confirmed(task: Task, confirmed: Promise<void>): Promise<void> {
+    await confirmed;
+    this.#options.scope.stop.check();
+    await this.#perform(task);
+  }
+
+  #perform(task: Task): void | Promise<void> {
+    const { scope, place, snapshot, trace } = this.#options;
     const node = task.node.name;
-    const { runId, correlationId } = this.#options.claim.record.spec;
-    const span = spans.start(
-      "agentmatic.node.execute",
-      {
-        "agentmatic.run.id": runId,
-        "agentmatic.node": node,
-        "agentmatic.step": snapshot.step + 1,
-        "agentmatic.correlation.id": correlationId,
-      },
-      trace,
-    );
-    const context = this.context(node, task.id, span.trace ?? trace);
-    if (wants("tasks")) event("tasks", { node, taskId: task.id, data: { phase: "start" } });
-    try {
-      const result = await runTask(plan, snapshot, task, context);
-      if (abort.aborted) throw abort.reason;
-      this.#outcomes.push({ task, result });
-      if (this.#options.tasks.length > 1) this.#unsaved.push(this.#doneWrite(task, result));
-      if (wants("tasks")) event("tasks", { node, taskId: task.id, data: { phase: "end" } });
-    } catch (thrown) {
-      if (!isGraphInterrupt(thrown)) {
-        span.fail(AgentmaticError.from(thrown));
-        throw thrown;
+    const span = scope.spans.start("agentmatic.node.execute", attributesOf(scope, place, node), trace);
+    const told = scope.wants("tasks") && followed(scope, place);
+    if (told) this.#tell(task, { id: task.id, name: node, input: inputOf(snapshot, task), interrupts: [] });
+    const outcome = this.#try(task, span);
+    if (outcome instanceof Promise) {
+      return outcome.then(
+        (done) => this.#finished(task, done, span, told),
+        (thrown: unknown) => this.#failed(task, thrown, span, told),
+      );
+    }
+    this.#finished(task, outcome, span, told);
+  }
+
+  #try(task: Task, span: Span): ReturnType<typeof runTask> {
+    const { place, snapshot, trace } = this.#options;
+    const { node } = task;
+    const inner = span === noSpan ? trace : (span.trace ?? trace);
+    if (!node.retry && !node.timeout && !node.cache && !node.breaker && !node.onError) {
+      return runTask(place.plan, snapshot, task, this.context(task, inner));
+    }
+    return this.#tryUnderPolicies(task, inner);
+  }
+
+  async #tryUnderPolicies(task: Task, trace: ContextFields["trace"]): Promise<Pick<TaskOutcome, "result" | "preview">> {
+    const { scope, place, snapshot } = this.#options;
+    const { plan } = place;
+    const { node } = task;
+    let attempts = 0;
+    let failure = this.#storedFailure(task);
+    if (!failure) {
+      try {
+        const input = () => inputOf(snapshot, task);
+        const subject = { scope, graph: plan.name, version: plan.version, node: node.name, input, cache: plan.cache };
+        return await underPolicies(subject, policiesOf(node), async (retryAttempt, timed) => {
+          attempts = retryAttempt;
+          const context = this.context(task, trace, retryAttempt);
+          if (timed) context.during(timed);
+          const { result } = await runTask(plan, snapshot, task, context);
+          return { result };
+        });
+      } catch (thrown) {
+        if (!node.onError || passes(thrown) || scope.stop.stopped) throw thrown;
+        failure = { error: errorValue(AgentmaticError.from(thrown)), attempts };
+        // The node has failed for good: after a crash its handler goes on, and not the node.
+        if (scope.journal.keeps) {
+          const data = encodeValue(failure, node.name);
+          await scope.journal.save([{ ...this.#placeOf(task), kind: "error", data }]);
+        }
       }
-      const { id, value } = thrown;
-      this.#interrupted.push(interruptWrite(this.#place(task), { id, value, node }));
+    }
+    const { onError } = node;
+    const info = failureOf(node.name, fromErrorValue(failure.error), failure.attempts, inputOf(snapshot, task));
+    const context = this.context({ ...task, id: `${task.id}~error` }, trace);
+    const handle = (state: unknown) => onError!(state as never, info, context);
+    const returned = await call(plan, node.name, handle, { ...snapshot.values }, context);
+    return await handledOutcome(plan, node, returned);
+  }
+
+  #storedFailure(task: Task): { readonly error: ErrorValue; readonly attempts: number } | undefined {
+    if (!task.node.onError) return undefined;
+    const write = this.#options.beside.find(({ kind, taskId }) => kind === "error" && taskId === task.id);
+    return write && (decodeValue(write.data) as { error: ErrorValue; attempts: number });
+  }
+
+  #finished(task: Task, { result, preview }: Pick<TaskOutcome, "result" | "preview">, span: Span, told: boolean): void {
+    const { scope, tasks } = this.#options;
+    this.#running--;
+    span.end();
+    scope.stop.check();
+    this.#outcomes.push(preview && tasks.length === 1 ? { task, result, preview } : { task, result });
+    if (tasks.length > 1 && scope.journal.keeps) this.#unsaved.push(this.#doneWrite(task, result));
+    if (told) this.#tell(task, { id: task.id, name: task.node.name, result: result.updates, interrupts: [] });
+  }
+
+  #failed(task: Task, thrown: unknown, span: Span, told: boolean): void {
+    this.#running--;
+    const node = task.node.name;
+    try {
+      if (!isGraphInterrupt(thrown)) {
+        const error = AgentmaticError.from(thrown);
+        span.fail(error);
+        if (told) this.#tell(task, { id: task.id, name: node, error: errorValue(error), interrupts: [] });
+        throw thrown instanceof RefusedAnswer ? this.#refused(task, thrown) : thrown;
+      }
+      this.#waits = true;
+      const { interrupts } = thrown;
+      if (told) this.#tell(task, { id: task.id, name: node, interrupts });
+      if (interrupts.length === 0) return;
+      this.#interrupts.push(...interrupts);
+      this.#interrupted.push(
+        interruptWrite(
+          this.#placeOf(task),
+          interrupts.map(({ id, value }) => ({ id, value, node })),
+        ),
+      );
     } finally {
       span.end();
     }
   }
 
-  #doneWrite(task: Task, { updates, goto, sends }: TaskResult): TaskWrites {
-    const data: DoneData = [updates, goto, sends];
-    return { ...this.#place(task), kind: "done", data: encodeValue(data, task.node.name) };
+  /** An answer that does not fit is taken back, so that the thread waits for another one. */
+  #refused(task: Task, { id, message }: RefusedAnswer): AgentmaticError {
+    for (const write of this.#options.beside) {
+      if (write.kind !== "resume") continue;
+      const answers = readAnswers(write);
+      if (!answers.some((answer) => answer.id === id)) continue;
+      const left: StoredAnswer[] = answers.filter((answer) => answer.id !== id);
+      this.#unsaved.push({ ...write, data: encodeValue(left, "resume") });
+    }
+    return new AgentmaticError("InvalidArgument", message, {
+      details: { field: `resume.${id}`, node: task.node.name },
+    });
   }
 
-  #place(task: Task): Omit<TaskWrites, "kind" | "data"> {
-    return { ns: "", checkpointId: this.#options.snapshot.checkpointId, taskId: task.id, path: task.path };
+  #doneWrite(task: Task, { updates, goto, sends, handled }: TaskResult): TaskWrites {
+    const { plan } = this.#options.place;
+    const tracked = updates.filter(([channel]) => plan.channels.get(channel)?.kind !== "untracked");
+    const data: DoneData = handled ? [tracked, goto, sends, true] : [tracked, goto, sends];
+    return { ...this.#placeOf(task), kind: "done", data: encodeValue(data, task.node.name) };
   }
+
+  #placeOf(task: Task): Omit<TaskWrites, "kind" | "data"> {
+    const { ns, checkpointId } = this.#options.place;
+    return { ns, checkpointId, taskId: task.id, path: task.path };
+  }
+
+  #tell(task: Task, data: unknown): void {
+    const { scope, place } = this.#options;
+    scope.emit(eventOf(scope, place.ns, "tasks", { node: task.node.name, taskId: task.id, data }));
+  }
+}
+
+function attributesOf(scope: RunScope, place: Place, node: string): Record<string, string | number> {
+  return {
+    "agentmatic.run.id": scope.runId,
+    "agentmatic.node": node,
+    "agentmatic.step": place.step,
+    "agentmatic.correlation.id": scope.correlationId,
+  };
 }

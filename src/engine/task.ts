@@ -1,63 +1,195 @@
-/** One task: the node's function, its conditional edges, and what they returned brought into one shape. */
+/** One task: the node's function under its policies, its conditional edges, and what they returned in one shape. */
 
 import type { Packet } from "../checkpoint/body.ts";
 import { AgentmaticError } from "../errors.ts";
-import { isCommand, isSend } from "../graph/command.ts";
+import { Command, type CommandFields, isCommand, isOverwrite, isSend, plainUpdate } from "../graph/command.ts";
 import { asyncContext, isGraphInterrupt, type NodeContext } from "../graph/context.ts";
 import { type Branch, END, type Plan, type PlanNode } from "../graph/plan.ts";
+import type { StandardSchema } from "../graph/schema.ts";
+import { checkUpdate } from "../graph/schema.ts";
 import { isObject, isPlainObject } from "../run/check.ts";
+import { gatherInterrupts, RefusedAnswer, type TaskContext } from "./context.ts";
+import { Outside } from "./outside.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { type Task, type TaskResult, unknownChannel, withUpdates } from "./step.ts";
+import { unknownChannel } from "./state.ts";
+import { emptyResult, type Task, type TaskOutcome, type TaskResult, withUpdates } from "./step.ts";
 
 type Call = (state: unknown, context: NodeContext) => unknown;
+type Outcome = Pick<TaskOutcome, "result" | "preview">;
 
-/** Runs a task to its result. What the node throws comes out as `NodeFailed` with its name, interrupts as they are. */
-export async function runTask(plan: Plan, snapshot: Snapshot, task: Task, context: NodeContext): Promise<TaskResult> {
-  const input = task.packet ? task.packet.args : { ...snapshot.values };
-  const returned = await call(plan, task.node.name, task.node.run as Call, input, context);
-  const result = readReturn(plan, task.node.name, returned);
-  return task.node.branches.length === 0 ? result : await addBranches(plan, snapshot, task.node, result, context);
+/** A Command for the parent graph, on its way out of a subgraph. */
+export class ParentCommand {
+  readonly fields: CommandFields;
+
+  constructor({ update, goto }: Command) {
+    this.fields = { goto, ...(update === undefined ? {} : { update }) };
+  }
+}
+
+type MaybePromise<T> = T | Promise<T>;
+
+function then<A, B>(value: MaybePromise<A>, next: (value: A) => MaybePromise<B>): MaybePromise<B> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
+/** What leaves a node as it is, and is never wrapped, retried or handled as an error. */
+export function passes(thrown: unknown): boolean {
+  return (
+    isGraphInterrupt(thrown) ||
+    thrown instanceof Outside ||
+    thrown instanceof ParentCommand ||
+    thrown instanceof RefusedAnswer
+  );
+}
+
+/**
+ * Runs a task once. What the node throws comes out as `NodeFailed` with its name; interrupts as they are. Without a
+ * promise where the node made none: an await for each step would cost as much as the step.
+ */
+export function runTask(plan: Plan, snapshot: Snapshot, task: Task, context: TaskContext): MaybePromise<Outcome> {
+  const { node } = task;
+  if (node.inputSchema || node.subgraph) return runWhole(plan, snapshot, task, context);
+  const returned = call(plan, node.name, node.run as Call, inputOf(snapshot, task), context);
+  return then(returned, (value) => outcomeOf(plan, snapshot, node, value, context));
+}
+
+async function runWhole(plan: Plan, snapshot: Snapshot, task: Task, context: TaskContext): Promise<Outcome> {
+  const { node } = task;
+  const given = inputOf(snapshot, task);
+  const input = node.inputSchema ? await checkInput(plan, node, given) : given;
+  const run = node.subgraph ? nestedCall(plan, node) : (node.run as Call);
+  return await outcomeOf(plan, snapshot, node, await call(plan, node.name, run, input, context), context);
+}
+
+/** What a node's return value comes to: its writes, and what its conditional edges make of them. */
+export function outcomeOf(
+  plan: Plan,
+  snapshot: Snapshot,
+  node: PlanNode,
+  returned: unknown,
+  context: NodeContext,
+): MaybePromise<Outcome> {
+  const result = validated(plan, node.name, readReturn(plan, node.name, returned));
+  if (node.branches.length === 0) return then(result, (checked) => ({ result: checked }));
+  return then(result, (checked) => addBranches(plan, snapshot, node, checked, context));
+}
+
+/** What an error handler's return value comes to: the node's own edges are not followed. */
+export async function handledOutcome(plan: Plan, node: PlanNode, returned: unknown): Promise<Outcome> {
+  const result = await validated(plan, node.name, readReturn(plan, node.name, returned));
+  return { result: { ...result, handled: true } };
 }
 
 /** What follows an input: the conditional edges of START, seen with the input in the state. */
 export async function runEntry(
   plan: Plan,
   snapshot: Snapshot,
+  entry: PlanNode,
   updates: TaskResult["updates"],
   context: NodeContext,
 ): Promise<TaskResult> {
-  const result: TaskResult = { updates, goto: [], sends: [] };
-  if (plan.entry.branches.length === 0) return result;
-  return await addBranches(plan, snapshot, { name: "__start__", run: () => undefined, ...plan.entry }, result, context);
+  const result: TaskResult = { ...emptyResult, updates };
+  return entry.branches.length === 0 ? result : (await addBranches(plan, snapshot, entry, result, context)).result;
 }
 
-async function call(plan: Plan, node: string, run: Call, input: unknown, context: NodeContext): Promise<unknown> {
-  const scope = asyncContext();
-  try {
-    return await (scope ? scope.run(context, () => run(input, context)) : run(input, context));
-  } catch (thrown) {
-    if (isGraphInterrupt(thrown)) throw thrown;
-    // Always wrapped: an error code that a tool threw must not be taken for the store's.
-    const message = `graph "${plan.name}", node "${node}": ${AgentmaticError.from(thrown).message}`;
-    throw new AgentmaticError("NodeFailed", message, { cause: thrown, details: { node } });
+/** Checks an input by the graph's schemas. Throws `InvalidArgument` with the path, as in `input.messages[3].content`. */
+export async function checkedInput(plan: Plan, updates: TaskResult["updates"]): Promise<TaskResult["updates"]> {
+  let given = updates;
+  if (plan.inputSchema) {
+    const whole = await checkUpdate(plan.inputSchema, Object.fromEntries(given), "input");
+    if (isObject(whole)) given = Object.entries(whole).filter(([name]) => plan.channels.has(name));
   }
+  const checked: [string, unknown][] = [];
+  for (const [name, value] of given) {
+    const update = plainUpdate(value);
+    const schema = plan.channels.get(name)?.schema;
+    checked.push([name, schema && !isOverwrite(update) ? await checkUpdate(schema, update, `input.${name}`) : update]);
+  }
+  return checked;
 }
 
-async function addBranches(
+/** The state that a task is given: its own copy, so that what it changes in place is nobody else's. */
+export function inputOf(snapshot: Snapshot, { packet, node }: Task): unknown {
+  if (packet) return packet.args;
+  if (!node.input) return { ...snapshot.values };
+  const part: Record<string, unknown> = {};
+  for (const name of node.input) if (Object.hasOwn(snapshot.values, name)) part[name] = snapshot.values[name];
+  return part;
+}
+
+/** Calls a user's function: its error comes out as `NodeFailed`, whatever it threw. */
+export function call(plan: Plan, node: string, run: Call, input: unknown, context: NodeContext): MaybePromise<unknown> {
+  const scope = asyncContext();
+  let returned: unknown;
+  try {
+    returned = scope ? scope.run(context, () => run(input, context)) : run(input, context);
+  } catch (thrown) {
+    return failed(plan, node, thrown, context);
+  }
+  if (!isPromise(returned)) return returned;
+  return (returned as Promise<unknown>).then(undefined, (thrown: unknown) => failed(plan, node, thrown, context));
+}
+
+async function failed(plan: Plan, node: string, thrown: unknown, context: NodeContext): Promise<unknown> {
+  if (isGraphInterrupt(thrown)) throw await gatherInterrupts(thrown, context as TaskContext);
+  // A subgraph's node speaks to this graph: as if this node had returned it.
+  if (thrown instanceof ParentCommand) return new Command(thrown.fields);
+  throw passes(thrown) ? thrown : nodeFailed(plan, node, thrown);
+}
+
+/** Always wrapped: an error code that a tool threw must not be taken for the store's. */
+export function nodeFailed(plan: Plan, node: string, thrown: unknown): AgentmaticError {
+  if (AgentmaticError.is(thrown, "BudgetExceeded", "CircuitOpen", "Timeout")) {
+    const details = { ...thrown.details, node };
+    return new AgentmaticError(thrown.code, `graph "${plan.name}", node "${node}": ${thrown.message}`, {
+      cause: thrown,
+      details,
+      ...(thrown.retryAfterMs === undefined ? {} : { retryAfterMs: thrown.retryAfterMs }),
+    });
+  }
+  const message = `graph "${plan.name}", node "${node}": ${AgentmaticError.from(thrown).message}`;
+  return new AgentmaticError("NodeFailed", message, { cause: thrown, details: { node } });
+}
+
+function nestedCall(plan: Plan, node: PlanNode): Call {
+  const { plan: nested, state } = node.subgraph!;
+  return async (input, context) => {
+    const given = isObject(input) ? shared(nested, input) : input;
+    const values = (await (context as TaskContext).nested(nested, state, given)) as Record<string, unknown>;
+    // What only the subgraph knows stays inside.
+    return Object.fromEntries(Object.entries(values).filter(([name]) => plan.channels.has(name)));
+  };
+}
+
+function shared(plan: Plan, state: Record<string, unknown>): Record<string, unknown> {
+  const known = plan.input ? new Set(plan.input) : plan.channels;
+  return Object.fromEntries(Object.entries(state).filter(([name]) => known.has(name)));
+}
+
+async function checkInput(plan: Plan, node: PlanNode, input: unknown): Promise<unknown> {
+  return await checkUpdate(node.inputSchema!, input, `graph "${plan.name}", node "${node.name}": its input`);
+}
+
+function addBranches(
   plan: Plan,
   from: Snapshot,
   node: PlanNode,
   result: TaskResult,
   context: NodeContext,
-): Promise<TaskResult> {
+): MaybePromise<Outcome> {
   const goto = [...result.goto];
   const sends = [...result.sends];
-  const state = withUpdates(plan, from, node.name, result.updates);
-  for (const branch of node.branches) {
-    const answer = await call(plan, node.name, branch.path as Call, state, context);
-    for (const target of Array.isArray(answer) ? answer : [answer]) route(plan, node.name, branch, target, goto, sends);
-  }
-  return { updates: result.updates, goto, sends };
+  const preview = withUpdates(plan, from, node.name, result.updates);
+  const follow = (index: number): MaybePromise<Outcome> => {
+    const branch = node.branches[index];
+    if (!branch) return { result: { updates: result.updates, goto, sends }, preview };
+    const answer = call(plan, node.name, branch.path as Call, { ...preview.values }, context);
+    return then(answer, (value) => {
+      for (const target of Array.isArray(value) ? value : [value]) route(plan, node.name, branch, target, goto, sends);
+      return follow(index + 1);
+    });
+  };
+  return follow(0);
 }
 
 function route(plan: Plan, from: string, branch: Branch, answer: unknown, goto: string[], sends: Packet[]): void {
@@ -73,9 +205,11 @@ function route(plan: Plan, from: string, branch: Branch, answer: unknown, goto: 
   addTarget(plan, from, branch.targets?.[key] ?? key, goto);
 }
 
-function addTarget(plan: Plan, from: string, name: string, goto: string[]): void {
+function addTarget(plan: Plan, from: string, name: unknown, goto: string[]): void {
   if (name === END) return;
-  if (!plan.nodes.has(name)) throw unknownTarget(plan, from, `it leads to "${name}", which is no node of the graph`);
+  if (typeof name !== "string" || !plan.nodes.has(name)) {
+    throw unknownTarget(plan, from, `it leads to "${String(name)}", which is no node of the graph`);
+  }
   goto.push(name);
 }
 
@@ -84,19 +218,27 @@ function packetOf(plan: Plan, from: string, { node, args }: Packet): Packet {
   return { node, args };
 }
 
-function readReturn(plan: Plan, node: string, returned: unknown): TaskResult {
-  if (returned === undefined || returned === null) return { updates: [], goto: [], sends: [] };
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
+}
+
+/** Throws `ParentCommand` where the node speaks to the graph around this one. */
+export function readReturn(plan: Plan, node: string, returned: unknown): TaskResult {
+  if (returned === undefined || returned === null) return emptyResult;
   const updates: [string, unknown][] = [];
   const goto: string[] = [];
   const sends: Packet[] = [];
   for (const part of Array.isArray(returned) ? returned : [returned]) {
     if (isCommand(part)) {
-      if (part.update !== undefined) addUpdates(plan, node, part.update, updates);
+      if (part.graph !== undefined) throw new ParentCommand(part);
+      if (part.update !== undefined && part.update !== null) addUpdates(plan, node, part.update, updates);
       for (const target of part.goto) {
         if (isSend(target)) sends.push(packetOf(plan, node, target));
         else addTarget(plan, node, target, goto);
       }
-    } else {
+    } else if (isSend(part)) {
+      sends.push(packetOf(plan, node, part));
+    } else if (part !== null && part !== undefined) {
       addUpdates(plan, node, part, updates);
     }
   }
@@ -104,14 +246,58 @@ function readReturn(plan: Plan, node: string, returned: unknown): TaskResult {
 }
 
 function addUpdates(plan: Plan, node: string, update: unknown, updates: [string, unknown][]): void {
-  if (!isPlainObject(update)) {
-    const what = Array.isArray(update) ? "a list" : isObject(update) ? update.constructor.name : String(update);
+  // Pairs of channel and value, as LangGraph.js takes them from a Command, too.
+  const pairs = Array.isArray(update) && update.every(isPair) ? update : undefined;
+  if (!pairs && !isPlainObject(update)) {
+    const what = Array.isArray(update) ? "a list" : describe(update);
     const message = `graph "${plan.name}", node "${node}": returned ${what}; it must return an object of channels, a Command or nothing`;
     throw new AgentmaticError("NodeFailed", message, { details: { node } });
   }
-  for (const [channel, value] of Object.entries(update)) {
+  for (const [channel, value] of pairs ?? Object.entries(update as object)) {
     if (!plan.channels.has(channel)) throw unknownChannel(plan, node, channel);
-    updates.push([channel, value]);
+    updates.push([channel, plainUpdate(value)]);
+  }
+}
+
+function isPair(value: unknown): value is [string, unknown] {
+  return Array.isArray(value) && value.length === 2 && typeof value[0] === "string";
+}
+
+/** Never the value itself: it may be state. */
+function describe(value: unknown): string {
+  if (!isObject(value)) return value === null ? "null" : `a ${typeof value}`;
+  const { constructor: made } = value as { constructor?: { name?: unknown } };
+  return typeof made?.name === "string" && made.name !== "" ? `a ${made.name}` : "an object";
+}
+
+function validated(plan: Plan, node: string, result: TaskResult): MaybePromise<TaskResult> {
+  return result.updates.some(([channel]) => plan.channels.get(channel)?.schema)
+    ? checkUpdates(plan, node, result)
+    : result;
+}
+
+async function checkUpdates(plan: Plan, node: string, result: TaskResult): Promise<TaskResult> {
+  const updates: [string, unknown][] = [];
+  for (const [channel, value] of result.updates) {
+    const schema = plan.channels.get(channel)?.schema;
+    updates.push([channel, schema && !isOverwrite(value) ? await checked(plan, node, channel, schema, value) : value]);
+  }
+  return { ...result, updates };
+}
+
+async function checked(
+  plan: Plan,
+  node: string,
+  channel: string,
+  schema: StandardSchema,
+  value: unknown,
+): Promise<unknown> {
+  try {
+    return await checkUpdate(schema, value, `graph "${plan.name}", node "${node}": ${channel}`);
+  } catch (thrown) {
+    const error = AgentmaticError.from(thrown);
+    const details = { ...error.details, node, channel };
+    throw new AgentmaticError("NodeFailed", error.message, { cause: thrown, details });
   }
 }
 

@@ -1,16 +1,32 @@
 /** State channels: how the values of one key of the state come together. */
 
+import type { Overwrite, OverwriteValue } from "./command.ts";
+import type { StandardSchema } from "./schema.ts";
+
 /** Thrown by nobody: marks "no value yet" inside the engine, which is not the same as `undefined`. */
 export const absent: unique symbol = Symbol("absent");
 
 /**
- * One key of a graph's state. `last`: at most one write in a superstep, the value replaces the old one.
- * `reduce`: any number of writes, each folded into the value, in the order of the task paths.
+ * One key of a graph's state.
+ *
+ * `last`: at most one write in a superstep, the value replaces the old one. `any`: the last of several writes wins.
+ * `reduce`: any number of writes, each folded into the value, in the order of the task paths. `topic`, `ephemeral`,
+ * `barrier`: see the functions that make them. `untracked`: as `last` or `any`, and never stored.
  */
 export interface Channel<Value, Update = Value> {
-  readonly kind: "last" | "reduce";
+  readonly kind: "last" | "any" | "reduce" | "topic" | "ephemeral" | "barrier" | "untracked";
   readonly initial?: () => Value;
+  /** Of kind `reduce`. */
   readonly reduce?: (current: Value, update: Update) => Value;
+  /**
+   * Of the kinds other than `last` and `reduce`: what the updates of a superstep, one at least, make of the value. Throws
+   * where they cannot stand together.
+   */
+  readonly fold?: (current: Value | typeof absent, updates: readonly Update[]) => Value | typeof absent;
+  /** What stays after a superstep that did not write the channel; everything where it is not given. */
+  readonly rest?: (current: Value) => Value | typeof absent;
+  /** Checks an update before it is applied, and may change it (defaults, coercion). */
+  readonly schema?: StandardSchema;
 }
 
 export interface ReducedOptions<Value, Update> {
@@ -30,7 +46,9 @@ type ValueOf<E> = Resolved<E> extends Channel<infer V, infer _U> ? V : never;
 type UpdateOf<E> = Resolved<E> extends Channel<infer _V, infer U> ? U : never;
 
 export type StateOf<S extends ChannelSpec> = { [K in keyof S]: ValueOf<S[K]> };
-export type UpdateFor<S extends ChannelSpec> = { [K in keyof S]?: UpdateOf<S[K]> };
+export type UpdateFor<S extends ChannelSpec> = {
+  [K in keyof S]?: UpdateOf<S[K]> | Overwrite<ValueOf<S[K]>> | OverwriteValue<ValueOf<S[K]>>;
+};
 
 export interface AnnotationFunction {
   <Value>(): Channel<Value, Value>;

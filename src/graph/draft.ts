@@ -1,24 +1,56 @@
 /** A graph as it is being built: names only, nothing checked yet. */
 import { AgentmaticError } from "../errors.ts";
+import type { BreakerPolicy } from "../policy/breaker.ts";
+import type { Cache, CachePolicy } from "../policy/cache.ts";
+import type { RetryPolicy } from "../policy/retry.ts";
+import type { TimeoutPolicy } from "../policy/timeout.ts";
 import type { ChannelSpec } from "./channels.ts";
-import type { Branch, NodeFunction } from "./plan.ts";
+import type { Branch, ErrorHandler, Migrate, NodeFunction, Predicate, Subgraph } from "./plan.ts";
+import type { StandardSchema } from "./schema.ts";
 
 export interface CompileOptions {
   /** Names the graph for workers, records and spans. */
   name?: string;
   /** A hash of the plan unless given; application and worker must agree on it. */
   version?: string;
-  interruptBefore?: readonly string[];
-  interruptAfter?: readonly string[];
+  /** Counted into the hash: what changes the graph's meaning and not its structure. */
+  versionSalt?: string;
+  /** Names of nodes, or "*" for all. */
+  interruptBefore?: readonly string[] | "*";
+  interruptAfter?: readonly string[] | "*";
+  /** Stops the graph before a superstep where it answers true. */
+  interruptBeforeWhen?: Predicate;
+  interruptAfterWhen?: Predicate;
   /** Supersteps a run may take. */
   maxSteps?: number;
+  /** Tasks of one superstep that run at the same time. */
+  maxConcurrency?: number;
+  /** Tasks of one superstep. */
+  fanOutMax?: number;
+  /** Brings a thread that another version of the graph left to this one. */
+  migrate?: Migrate;
+  /** Keeps the results of nodes with a cache policy. */
+  cache?: Cache;
 }
 
-export interface NodeDraft {
+export interface NodePolicies {
+  readonly retry?: readonly RetryPolicy[];
+  readonly timeout?: TimeoutPolicy;
+  readonly cache?: CachePolicy;
+  readonly breaker?: BreakerPolicy;
+  readonly onError?: ErrorHandler;
+}
+
+export interface NodeDraft extends NodePolicies {
   readonly name: string;
   readonly run: NodeFunction;
   readonly ends: readonly string[];
   readonly writes: readonly string[];
+  readonly defer: boolean;
+  readonly input?: readonly string[];
+  readonly inputSchema?: StandardSchema;
+  readonly subgraph?: Subgraph;
+  readonly metadata?: Readonly<Record<string, unknown>>;
 }
 
 export interface BranchDraft extends Branch {
@@ -30,6 +62,10 @@ export interface Draft {
   readonly nodes: readonly NodeDraft[];
   readonly edges: readonly { readonly from: readonly string[]; readonly to: string }[];
   readonly branches: readonly BranchDraft[];
+  readonly input?: readonly string[];
+  readonly output?: readonly string[];
+  readonly inputSchema?: StandardSchema;
+  readonly contextSchema?: StandardSchema;
 }
 
 export function graphError(node: string, problem: string): AgentmaticError {

@@ -1,97 +1,90 @@
 /** A graph that can be run: in this process, or on a cluster where one is bound. */
-
-import { decodeBody, type Source } from "../checkpoint/body.ts";
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
-import { decodeValues } from "../checkpoint/ended.ts";
-import { type OpenInterrupt, pendingInterrupts } from "../checkpoint/interrupts.ts";
+import type { OpenInterrupt } from "../checkpoint/interrupts.ts";
 import { MemorySaver } from "../checkpoint/memory.ts";
-import type { Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
-import type { Answers } from "../engine/answers.ts";
+import type { Saver } from "../checkpoint/saver.ts";
+import { type DirectOptions, runDirect } from "../engine/direct.ts";
+import { Ledger } from "../engine/ledger.ts";
+import type { Edit } from "../engine/update.ts";
 import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "../graph/channels.ts";
 import { type Command, isCommand } from "../graph/command.ts";
-import type { Plan } from "../graph/plan.ts";
+import {
+  currentContextOrNone,
+  type Interrupt,
+  type Nestable,
+  type NodeContext,
+  type SubgraphState,
+} from "../graph/context.ts";
+import { INTERRUPT, type Plan } from "../graph/plan.ts";
 import { type Ports, systemPorts } from "../ports.ts";
-import { checkCount, checkKinds, checkOneOf, checkSignal, isPlainObject } from "../run/check.ts";
-import type { EventKind, RunEvent } from "../run/events.ts";
-import type { GraphRef, RunContext, RunEnd } from "../run/link.ts";
+import { checkCount, isPlainObject } from "../run/check.ts";
+import type { EventKind } from "../run/events.ts";
+import type { GraphRef, RunEnd } from "../run/link.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
+import {
+  contextOf,
+  encodeSettings,
+  type InvokeConfig,
+  placeOf,
+  settingsOf,
+  type ThreadConfig,
+  threadOf,
+} from "./config.ts";
+import { checkInput, encodeInput, plainValues } from "./input.ts";
+import { Outlet } from "./outlet.ts";
 import { LocalRunner } from "./runner.ts";
+import { type CheckpointConfig, configAt, planAt, readSnapshot, type StateSnapshot } from "./snapshot.ts";
+import { kindsOf, readEvents, type StreamConfig, streamOf } from "./stream.ts";
 
 /** What binds a graph to a cluster; `ClusterConfig` is one. */
 export interface ClusterBinding {
   runner(options: { readonly saver: Saver; readonly graph: GraphRef }): Runner;
 }
 
-export interface InvokeConfig {
-  /** The unit of state and history. Without one the run gets a thread of its own. */
-  threadId?: string;
-  /** LangGraph.js's way to say the same. */
-  configurable?: { thread_id?: string; checkpoint_id?: string };
-  /** Start from this checkpoint instead of the thread's head. */
-  checkpointId?: string;
-  /** Makes a repeated call the same run; with another input it is `AlreadyExists`. */
-  runId?: string;
-  /** Supersteps this run may take (LangGraph.js: `recursionLimit`). */
-  maxSteps?: number;
-  recursionLimit?: number;
-  maxAttempts?: number;
-  whenBusy?: "reject" | "enqueue";
-  /** Residency, caller, trace and correlation id of the run. */
-  context?: Partial<RunContext>;
-  /** Cancels the run; `AbortSignal.timeout(ms)` makes it a deadline. */
-  signal?: AbortSignal;
-}
-
-export type StreamMode = Exclude<EventKind, "retract">;
-
-export interface StreamConfig extends InvokeConfig {
-  /** One mode yields its data; a list yields `[mode, data]`. Default `values`, as in LangGraph.js `updates` is by node. */
-  streamMode?: StreamMode | readonly StreamMode[];
-}
-
 /** The state after a run, with the open interrupts where it waits for an answer. */
 export type Result<S extends ChannelSpec> = StateOf<S> & { readonly __interrupt__?: readonly OpenInterrupt[] };
 
-export interface StateSnapshot<S extends ChannelSpec> {
-  readonly values: StateOf<S>;
-  readonly next: readonly string[];
-  readonly checkpointId: string;
-  readonly parentId: string | null;
-  readonly runId: string;
-  readonly step: number;
-  readonly source: Source;
-  readonly interrupts: readonly OpenInterrupt[];
+export interface HistoryOptions {
+  limit?: number;
+  /** Only checkpoints before this one. */
+  before?: ThreadConfig | string;
+  /** Only checkpoints whose metadata have these values: `source`, `step`, `run_id`. */
+  filter?: Readonly<Record<string, unknown>>;
 }
 
 export interface CompiledGraphOptions {
   /** Where this process is, for runs with a residency rule; unknown is outside of every rule. */
   region?: string;
-  checkpointer?: Saver;
+  /** A saver; as a graph inside another: `true` keeps its state over all calls of a thread, `false` keeps none. */
+  checkpointer?: Saver | boolean;
   cluster?: ClusterBinding;
   ports?: Ports;
 }
 
 export type GraphInput<S extends ChannelSpec> = UpdateFor<S> | Command | null;
 
-export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
+export class CompiledGraph<S extends ChannelSpec = ChannelSpec> implements Nestable {
   readonly plan: Plan;
   readonly checkpointer: Saver | undefined;
+  readonly subgraphState: SubgraphState;
   readonly #ports: Ports;
   readonly #region: string;
   readonly #cluster: ClusterBinding | undefined;
   #runner: Runner | undefined;
 
   constructor(plan: Plan, options: CompiledGraphOptions = {}) {
+    const { checkpointer } = options;
     this.plan = plan;
-    this.checkpointer = options.checkpointer;
     this.#ports = options.ports ?? systemPorts;
     this.#cluster = options.cluster;
     this.#region = options.region ?? "";
-    if (options.checkpointer !== undefined && typeof options.checkpointer?.claim !== "function") {
+    this.checkpointer = typeof checkpointer === "boolean" ? undefined : checkpointer;
+    this.subgraphState = checkpointer === true ? "thread" : checkpointer === false ? "none" : "call";
+    if (this.checkpointer !== undefined && typeof this.checkpointer?.claim !== "function") {
       throw invalid("checkpointer", "must be a saver");
     }
-    if (options.cluster && !options.checkpointer) {
+    if (options.cluster && !this.checkpointer) {
       throw invalid("checkpointer", "a graph on a cluster needs the store that its workers share");
     }
   }
@@ -102,88 +95,201 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
 
   /**
    * Runs to the end, or to an interrupt (`__interrupt__` in the result). `null` goes on from where the thread stands,
-   * `new Command({ resume })` answers. Throws the run's error; `ThreadBusy`, `AlreadyExists`, `InvalidArgument`.
+   * `new Command({ resume })` answers. Inside a node it is a subgraph of that node's task; there `config` may be the
+   * node's context. Throws the run's error; `ThreadBusy`, `AlreadyExists`, `InvalidArgument`.
    */
-  async invoke(input: GraphInput<S>, config: InvokeConfig = {}): Promise<Result<S>> {
-    const handle = await this.start(input, config, []);
+  async invoke(input: GraphInput<S>, config: InvokeConfig | NodeContext = {}): Promise<Result<S>> {
+    const around = this.#around(config);
+    if (around) return (await around.invoke(this, input)) as Result<S>;
+    const own = config as InvokeConfig;
+    if (!this.#keeps) {
+      const direct = this.#direct(input, own, false);
+      return resultOf<S>(await runDirect(direct instanceof Promise ? await direct : direct));
+    }
+    const handle = await this.start(input, own, []);
     return readEnd<S>(await handle.end);
   }
 
-  /** The run's events as they come. Leaving the loop early cancels nothing; abort `signal` for that. */
+  /**
+   * The run's events as they come. One mode yields its data, a list yields `[mode, data]`; with `subgraphs` the path of
+   * the graph comes first. Leaving the loop early cancels nothing; abort `signal` for that.
+   */
   async *stream(input: GraphInput<S>, config: StreamConfig = {}): AsyncGenerator<unknown, void> {
-    const { streamMode = "values" } = config;
-    const many = Array.isArray(streamMode);
-    const modes: readonly StreamMode[] = many ? (streamMode as readonly StreamMode[]) : [streamMode as StreamMode];
-    checkKinds("streamMode", modes);
-    const handle = await this.start(input, config, modes);
+    const form = streamOf(config);
+    if (this.#around(config)) {
+      throw new AgentmaticError(
+        "Unsupported",
+        "stream: inside a node call invoke; its events come with those of the run",
+      );
+    }
+    const handle = this.#keeps ? await this.start(input, config, kindsOf(form)) : await this.#follow(input, config);
     handle.end.catch(() => undefined);
-    for await (const event of handle.events) {
-      if (event.kind === "retract" && !(many && modes.some((mode) => provisional.has(mode)))) continue;
-      const data = eventData(event);
-      yield many ? [event.kind, data] : data;
-    }
+    yield* readEvents(form, this.plan, handle);
     const end = await handle.end;
-    const result = readEnd<S>(end);
-    if (end.status === "interrupted" && modes.includes("updates") && result.__interrupt__) {
-      const data = { __interrupt__: result.__interrupt__ };
-      yield many ? ["updates", data] : data;
-    }
+    const interrupts = "type" in end ? readEnd<S>(end).__interrupt__ : resultOf<S>(end).__interrupt__;
+    if (interrupts && interrupts.length > 0) yield* form.interrupted(interrupts);
   }
 
   /** Starts a run and hands out its raw events and end. */
   async start(input: GraphInput<S>, config: InvokeConfig, events: readonly EventKind[]): Promise<RunHandle> {
-    const { plan } = this;
-    const threadId = config.threadId ?? config.configurable?.thread_id;
-    if (threadId === undefined && (this.#cluster || this.checkpointer)) {
-      throw invalid("threadId", "is needed with a checkpointer");
+    const subgraphs = (config as StreamConfig).subgraphs === true;
+    const given = settingsOf(this.plan, config, subgraphs);
+    const settings = encodeSettings(given instanceof Promise ? await given : given);
+    const request = this.#request(encodeInput(this.plan, input), config, events);
+    return await this.#runnerFor().start(settings ? { ...request, settings } : request, config.signal);
+  }
+
+  /**
+   * The thread's current state, or the one at `checkpointId`; undefined for a thread without checkpoints. With
+   * `subgraphs` the states of graphs inside its tasks are read too.
+   */
+  async getState(config: ThreadConfig, options: { subgraphs?: boolean } = {}): Promise<StateSnapshot<S> | undefined> {
+    const { checkpointId, ns } = placeOf(config);
+    const plan = this.#planAt(ns);
+    const saver = this.#saver();
+    const stored = await saver.get(threadOf(config), ns, checkpointId);
+    return stored && (await readSnapshot<S>(plan, stored, options.subgraphs === true ? saver : undefined));
+  }
+
+  /** The thread's checkpoints, newest first. */
+  async *getStateHistory(config: ThreadConfig, options: HistoryOptions = {}): AsyncGenerator<StateSnapshot<S>, void> {
+    const { limit = Number.POSITIVE_INFINITY, filter = {} } = options;
+    if (options.limit !== undefined) checkCount("limit", options.limit, 1, Number.MAX_SAFE_INTEGER);
+    const { ns } = placeOf(config);
+    const plan = this.#planAt(ns);
+    const wanted = Object.entries(filter);
+    let before = beforeOf(options.before);
+    for (let given = 0; given < limit; ) {
+      const most = wanted.length > 0 ? historyPage : Math.min(historyPage, limit - given);
+      const query = { threadId: threadOf(config), ns, limit: most };
+      const page = await this.#saver().list(before === undefined ? query : { ...query, before });
+      for (const stored of page) {
+        const snapshot = await readSnapshot<S>(plan, stored);
+        const metadata: Readonly<Record<string, unknown>> = { ...snapshot.metadata };
+        if (!wanted.every(([key, value]) => metadata[key] === value)) continue;
+        yield snapshot;
+        if (++given >= limit) return;
+      }
+      before = page.at(-1)?.checkpoint.checkpointId;
+      if (before === undefined || page.length < most) return;
     }
-    checkOneOf("whenBusy", config.whenBusy, ["reject", "enqueue"]);
-    checkSignal("signal", config.signal);
-    const from = config.checkpointId ?? config.configurable?.checkpoint_id;
-    const request: RunRequest = {
+  }
+
+  /**
+   * Edits a thread's state as if `asNode` (by default the node that wrote last) had returned `values`, and commits that
+   * as a checkpoint: on top of the named one, which makes a fork, or of the current one. `null` makes a copy; with END as
+   * node nothing is due afterwards. Resolves with where the new checkpoint is. Throws `ThreadBusy` while a run is active.
+   */
+  async updateState(
+    config: ThreadConfig,
+    values: UpdateFor<S> | Command<UpdateFor<S>> | null,
+    asNode?: string,
+  ): Promise<CheckpointConfig> {
+    const { ns } = placeOf(config);
+    if (ns !== "") throw new AgentmaticError("Unsupported", "updateState: a subgraph's state is changed by its graph");
+    const update = isCommand(values) ? values.update : values;
+    if (update !== null && update !== undefined && !isPlainObject(update))
+      throw invalid("values", "must be an object of channels");
+    const edit: Edit = { kind: "update", values: plainValues(update), ...(asNode === undefined ? {} : { asNode }) };
+    return await this.#edit(config, edit);
+  }
+
+  /** Begins a new thread with the state of another's checkpoint. Residency rules come along. */
+  async branch(from: ThreadConfig, threadId: string): Promise<CheckpointConfig> {
+    const { checkpointId } = placeOf(from);
+    const saver = this.#saver();
+    const stored = await saver.get(threadOf(from), "", checkpointId);
+    if (!stored) throw new AgentmaticError("NotFound", `thread ${threadOf(from)}: the checkpoint is not there`);
+    const { snapshot } = new Ledger(this.plan).load(stored.checkpoint);
+    const { values, next, sends, joins, deferred, step } = snapshot;
+    const edit: Edit = { kind: "branch", values, next, sends, joins, deferred, step };
+    const residency = (await saver.getRun(stored.checkpoint.runId))?.spec.residency;
+    return await this.#edit({ threadId, ...(residency ? { residency } : {}) }, edit);
+  }
+
+  async #edit(config: InvokeConfig, edit: Edit): Promise<CheckpointConfig> {
+    const request = this.#request({ kind: "update", input: encodeValue(edit, "values") }, config, []);
+    const { end } = await this.#runnerFor().start({ ...request, whenBusy: "reject" });
+    const { checkpointId } = await ended(end);
+    return configAt(request.threadId, "", checkpointId ?? "");
+  }
+
+  /** The context of the node that this call stands in, where it is one. */
+  #around(config: InvokeConfig | NodeContext): NodeContext | undefined {
+    if ("idempotencyKey" in config) return config;
+    if (this.#keeps || placeOf(config).threadId !== undefined) return undefined;
+    return currentContextOrNone();
+  }
+
+  get #keeps(): boolean {
+    return this.checkpointer !== undefined;
+  }
+
+  #request(what: Pick<RunRequest, "kind" | "input">, config: InvokeConfig, events: readonly EventKind[]): RunRequest {
+    const { plan } = this;
+    const { threadId, checkpointId } = placeOf(config);
+    if (threadId === undefined && this.#keeps) throw invalid("threadId", "is needed with a checkpointer");
+    return {
       threadId: threadId ?? this.#ports.ids.next(),
       graph: { name: plan.name, version: plan.version },
       maxSteps: config.maxSteps ?? config.recursionLimit ?? plan.maxSteps,
       events,
-      ...encodeInput(plan, input),
+      ...what,
+      context: contextOf(config),
       ...(config.runId === undefined ? {} : { runId: config.runId }),
-      ...(from === undefined ? {} : { fromCheckpointId: from }),
-      ...(config.context ? { context: config.context } : {}),
+      ...(checkpointId === undefined ? {} : { fromCheckpointId: checkpointId }),
       ...(config.maxAttempts === undefined ? {} : { maxAttempts: config.maxAttempts }),
       ...(config.whenBusy ? { whenBusy: config.whenBusy } : {}),
+      ...(config.timeout === undefined ? {} : { deadlineMs: config.timeout }),
     };
-    return await this.#runnerFor().start(request, config.signal);
   }
 
-  /** The thread's current state, or the one at `checkpointId`; undefined for a thread without checkpoints. */
-  async getState(config: InvokeConfig): Promise<StateSnapshot<S> | undefined> {
-    const stored = await this.#saver().get(
-      threadOf(config),
-      "",
-      config.checkpointId ?? config.configurable?.checkpoint_id,
-    );
-    return stored && readState<S>(stored);
-  }
-
-  /** The thread's checkpoints, newest first. */
-  async *getStateHistory(
-    config: InvokeConfig,
-    options: { limit?: number } = {},
-  ): AsyncGenerator<StateSnapshot<S>, void> {
-    const limit = options.limit ?? Number.POSITIVE_INFINITY;
-    if (options.limit !== undefined) checkCount("limit", options.limit, 1, Number.MAX_SAFE_INTEGER);
-    let before: string | undefined;
-    for (let given = 0; given < limit; ) {
-      const page = await this.#saver().list({
-        threadId: threadOf(config),
-        limit: Math.min(historyPage, limit - given),
-        ...(before === undefined ? {} : { before }),
-      });
-      for (const stored of page) yield readState<S>(stored);
-      given += page.length;
-      before = page.at(-1)?.checkpoint.checkpointId;
-      if (before === undefined || page.length < historyPage) return;
+  /** Without a checkpointer: nothing but the run itself. */
+  #direct(input: GraphInput<S>, config: InvokeConfig, subgraphs: boolean): DirectOptions | Promise<DirectOptions> {
+    if (input === null || isCommand(input)) {
+      throw invalid("checkpointer", "this graph was compiled without one: there is nothing to go on from");
     }
+    if (config.residency && this.#region === "") {
+      throw new AgentmaticError("ResidencyViolation", "residency.regions: this process is in no known region");
+    }
+    checkInput(this.plan, input);
+    const maxSteps = config.maxSteps ?? config.recursionLimit ?? this.plan.maxSteps;
+    checkCount("maxSteps", maxSteps, 1, 1_000_000);
+    if (config.timeout !== undefined) checkCount("timeout", config.timeout, 1, Number.MAX_SAFE_INTEGER);
+    const { ids } = this.#ports;
+    const runId = config.runId ?? ids.next();
+    const options = {
+      plan: this.plan,
+      input,
+      ports: this.#ports,
+      runId,
+      threadId: placeOf(config).threadId ?? runId,
+      correlationId: config.correlationId ?? runId,
+      maxSteps,
+      ...(config.signal ? { cancel: config.signal } : {}),
+      ...(config.timeout === undefined ? {} : { deadlineMs: config.timeout }),
+      ...(config.trace ? { trace: config.trace } : {}),
+    };
+    const settings = settingsOf(this.plan, config, subgraphs);
+    if (settings instanceof Promise) return settings.then((checked) => ({ ...options, settings: checked }));
+    return { ...options, settings };
+  }
+
+  async #follow(input: GraphInput<S>, config: StreamConfig): Promise<DirectHandle> {
+    const direct = await this.#direct(input, config, config.subgraphs === true);
+    const kinds = new Set<EventKind>(kindsOf(streamOf(config)));
+    const outlet = new Outlet();
+    const { emit, flow } = outlet;
+    const end = runDirect({ ...direct, wants: (kind) => kinds.has(kind), emit, flow });
+    const close = () => outlet.close();
+    end.then(close, close);
+    return { runId: direct.runId, events: outlet.events(), end };
+  }
+
+  #planAt(ns: string): Plan {
+    const plan = planAt(this.plan, ns);
+    if (plan) return plan;
+    throw invalid("configurable.checkpoint_ns", `graph "${this.plan.name}" has no graph as a node there`);
   }
 
   #saver(): Saver {
@@ -204,32 +310,24 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> {
   }
 }
 
-const historyPage = 100;
-/** Modes whose events may be retracted by a hand-off; a reader of several modes is told with `["retract", { attempt }]`. */
-const provisional: ReadonlySet<StreamMode> = new Set(["messages", "custom", "tasks"]);
+type DirectEnd = Awaited<ReturnType<typeof runDirect>>;
 
-function encodeInput<S extends ChannelSpec>(plan: Plan, input: GraphInput<S>): Pick<RunRequest, "kind" | "input"> {
-  if (input === null) return { kind: "resume", input: encodeValue({ kind: "none" } satisfies Answers) };
-  if (isCommand(input)) {
-    if (!input.answers) throw invalid("input", "a Command from a caller must have `resume`");
-    if (input.update !== undefined) throw invalid("input.update", "cannot stand beside `resume` yet");
-    if (input.goto.length > 0) throw invalid("input.goto", "cannot stand beside `resume` yet");
-    return { kind: "resume", input: encodeValue(answersOf(input), "resume") };
-  }
-  if (!isPlainObject(input)) throw invalid("input", `must be a plain object with channels of graph "${plan.name}"`);
-  for (const name of Object.keys(input)) {
-    if (!plan.channels.has(name)) throw invalid(`input.${name}`, `graph "${plan.name}" has no such channel`);
-  }
-  return { kind: "input", input: encodeValue(input, "input") };
+export interface DirectHandle {
+  readonly runId: string;
+  readonly events: RunHandle["events"];
+  readonly end: Promise<DirectEnd>;
 }
 
-/** Keys that all look like interrupt ids are answers by id, as in LangGraph.js. */
-function answersOf({ resume }: Command): Answers {
-  const keys = typeof resume === "object" && resume !== null && !Array.isArray(resume) ? Object.keys(resume) : [];
-  if (keys.length > 0 && keys.every((key) => /\|.*!\d+$/s.test(key))) {
-    return { kind: "byId", values: resume as Record<string, unknown> };
-  }
-  return { kind: "one", value: resume };
+const historyPage = 100;
+
+function beforeOf(before: ThreadConfig | string | undefined): string | undefined {
+  return typeof before === "object" ? placeOf(before).checkpointId : before;
+}
+
+async function ended(end: Promise<RunEnd>): Promise<RunEnd> {
+  const done = await end;
+  if (done.status === "succeeded" || done.status === "interrupted") return done;
+  throw done.error ? fromErrorValue(done.error) : new AgentmaticError("Internal", `the run ended as ${done.status}`);
 }
 
 export function readEnd<S extends ChannelSpec>(end: RunEnd): Result<S> {
@@ -239,31 +337,14 @@ export function readEnd<S extends ChannelSpec>(end: RunEnd): Result<S> {
   const values = (end.values ? decodeValue(end.values) : {}) as Result<S>;
   if (end.status !== "interrupted") return values;
   const interrupts = (end.interrupts ? decodeValue(end.interrupts) : []) as OpenInterrupt[];
-  return { ...values, __interrupt__: interrupts };
+  return { ...values, [INTERRUPT]: interrupts };
 }
 
-function eventData({ kind, node, data }: RunEvent): unknown {
-  const value = decodeValue(data);
-  return kind === "updates" ? { [node]: value } : value;
+function resultOf<S extends ChannelSpec>({ status, values, interrupts }: DirectEnd): Result<S> {
+  if (status === "succeeded") return values as Result<S>;
+  return { ...values, [INTERRUPT]: interrupts.map(questionOf) } as unknown as Result<S>;
 }
 
-function readState<S extends ChannelSpec>(stored: StoredCheckpoint): StateSnapshot<S> {
-  const { checkpoint } = stored;
-  const body = decodeBody(checkpoint);
-  return {
-    values: decodeValues(checkpoint) as StateOf<S>,
-    next: [...body.next, ...body.sends.map(({ node }) => node)],
-    checkpointId: checkpoint.checkpointId,
-    parentId: checkpoint.parentId,
-    runId: checkpoint.runId,
-    step: checkpoint.step,
-    source: body.source,
-    interrupts: pendingInterrupts(stored),
-  };
-}
-
-function threadOf(config: InvokeConfig): string {
-  const threadId = config.threadId ?? config.configurable?.thread_id;
-  if (threadId === undefined) throw invalid("threadId", "is needed");
-  return threadId;
+function questionOf({ id, value }: Interrupt): OpenInterrupt {
+  return { id, value };
 }

@@ -7,9 +7,6 @@ import { executeRun } from "../engine/run.ts";
 import { AgentmaticError, errorValue, fromErrorValue } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { type Ports, sleep } from "../ports.ts";
-import { Channel } from "../run/channel.ts";
-import type { RunEvent } from "../run/events.ts";
-import { eventOverheadBytes, unreadBytesMax } from "../run/events.ts";
 import { changeRecord } from "../run/ledger.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type ResidencyRule, type RunRecord, type RunState } from "../run/record.ts";
@@ -17,6 +14,7 @@ import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
 import { makeSpec } from "../run/spec.ts";
 import { deadState, end as endState, handOff, isPoison, requestCancel } from "../run/transitions.ts";
 import { StillWatch } from "../run/watch.ts";
+import { Outlet } from "./outlet.ts";
 
 export interface LocalRunnerOptions {
   readonly plan: Plan;
@@ -29,8 +27,6 @@ export interface LocalRunnerOptions {
 }
 
 export const leaseMsDefault = 10_000;
-/** Events of one run that wait for their reader. */
-const eventBufferMax = 1_024;
 const pollMs = 50;
 /** Looks at a run of another graph version at the head of the thread before it counts as in the way for good. */
 const strangerPolls = 5;
@@ -53,13 +49,11 @@ export class LocalRunner implements Runner {
     const spec = await makeSpec(request, ports);
     if (spec.residency) await this.#checkResidency(spec.residency);
     const { record, created } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
-    const events = new Channel<RunEvent>(eventBufferMax);
-    const flow: Flow = { last: undefined, bytes: 0 };
-    const end = this.#drive(record, created, request, { events, flow }, signal);
-    // What the last superstep said is still on its way to the reader when the run has ended.
-    const close = () => (flow.last ?? Promise.resolve()).then(() => events.close());
+    const outlet = new Outlet();
+    const end = this.#drive(record, created, request, outlet, signal);
+    const close = () => outlet.close();
     end.then(close, close);
-    return { runId: spec.runId, events: taken(events, flow), end };
+    return { runId: spec.runId, events: outlet.events(), end };
   }
 
   /** This process is one place among others: without a known region it lies outside of every rule. */
@@ -172,11 +166,8 @@ export class LocalRunner implements Runner {
         lease,
         ports,
         wants: (kind) => wanted.has(kind),
-        // A reader who has left closes the channel: its events go nowhere.
-        emit: (event) => {
-          if (outlet) send(outlet, event);
-        },
-        flow: () => outlet?.flow.last,
+        emit: (event) => outlet?.emit(event),
+        flow: () => outlet?.flow(),
         cancel: cancel.signal,
         draining: () => false,
         ...(config ? { config } : {}),
@@ -219,35 +210,4 @@ export class LocalRunner implements Runner {
   async #ended({ spec, state }: RunRecord): Promise<RunEnd> {
     return await storedEnd(this.#options.saver, spec.runId, spec.threadId, state);
   }
-}
-
-interface Flow {
-  /** Settles when the last event was taken, or its reader has left. */
-  last: Promise<void> | undefined;
-  /** Of events that were not taken yet. */
-  bytes: number;
-}
-
-/** Passes events on and counts those that were taken. */
-async function* taken(events: Channel<RunEvent>, flow: Flow): AsyncGenerator<RunEvent, void> {
-  for await (const event of events) {
-    flow.bytes -= event.data.length + eventOverheadBytes;
-    yield event;
-  }
-}
-
-/** A step may say more than its reader takes, up to a bound; beyond it the reader is told, and the run goes on. */
-function send({ events, flow }: Outlet, event: RunEvent): void {
-  if (events.closed) return;
-  flow.bytes += event.data.length + eventOverheadBytes;
-  if (flow.bytes > unreadBytesMax) {
-    events.close(new AgentmaticError("ResourceExhausted", `over ${unreadBytesMax} bytes of events were not read`));
-    return;
-  }
-  flow.last = events.send(event).catch(() => undefined);
-}
-
-interface Outlet {
-  readonly events: Channel<RunEvent>;
-  readonly flow: Flow;
 }

@@ -39,18 +39,18 @@ export function checkContext(context: unknown): asserts context is Partial<RunCo
   if (!isObject(context)) throw invalid("context", "must be an object");
   for (const field of ["caller", "correlationId"] as const) {
     const value = context[field];
-    if (value !== undefined && typeof value !== "string") throw invalid(`context.${field}`, "must be a string");
+    if (value !== undefined && typeof value !== "string") throw invalid(field, "must be a string");
   }
   const { trace, residency } = context;
   if (trace !== undefined && !(isObject(trace) && typeof trace.traceparent === "string")) {
-    throw invalid("context.trace", "must be an object with a traceparent");
+    throw invalid("trace", "must be an object with a traceparent");
   }
   if (residency === undefined) return;
   const regions: unknown = isObject(residency) ? residency.regions : undefined;
   if (!Array.isArray(regions) || regions.some((region) => typeof region !== "string" || region === "")) {
-    throw invalid("context.residency.regions", "must be a list of region names");
+    throw invalid("residency.regions", "must be a list of region names");
   }
-  if (regions.length === 0) throw invalid("context.residency.regions", "is empty, which allows no region at all");
+  if (regions.length === 0) throw invalid("residency.regions", "is empty, which allows no region at all");
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -34,6 +34,8 @@ export interface RunEvent {
   readonly ns: string;
   readonly node: string;
   readonly taskId: string;
+  /** False for a committed event whose commit may still be lost (durability `async` and `exit`). */
+  readonly durable?: false;
   /** A value of the state codec. */
   readonly data: Uint8Array;
 }

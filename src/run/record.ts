@@ -60,7 +60,9 @@ export interface RunSpec {
   readonly maxAttempts: number;
   /** Milliseconds from admission within which the run must have ended; none = no deadline. */
   readonly deadlineMs?: number;
-  /** Wall-clock time of admission: for people, decides nothing. */
+  /** What the caller set for this run alone, encoded by the state codec: context, durability, budget, stream options. */
+  readonly settings?: Uint8Array;
+  /** Wall-clock time of admission: for people, and for the run's own deadline. */
   readonly createdAtMs: number;
 }
 

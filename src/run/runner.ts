@@ -17,6 +17,10 @@ export interface RunRequest {
   readonly maxAttempts?: number;
   /** When the thread has a run that is not finished: an error, or wait for its turn (the default). */
   readonly whenBusy?: "reject" | "enqueue";
+  /** Milliseconds within which the run must have ended. */
+  readonly deadlineMs?: number;
+  /** `RunSettings`, encoded by the state codec. */
+  readonly settings?: Uint8Array;
   /** Kinds of events to deliver. */
   readonly events: readonly EventKind[];
 }

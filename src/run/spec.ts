@@ -21,7 +21,12 @@ export interface SpecFields {
   readonly context?: Partial<RunContext>;
   readonly maxSteps: number;
   readonly maxAttempts?: number;
+  readonly deadlineMs?: number;
+  readonly settings?: Uint8Array;
 }
+
+/** Bytes of a run's own settings: they are read with every claim. */
+export const settingsBytesMax = 1_048_576;
 
 /** Throws `InvalidArgument`, naming the field. */
 export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpec> {
@@ -34,6 +39,10 @@ export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpe
   checkCount("maxAttempts", fields.maxAttempts ?? maxAttemptsDefault, 1, 1_000);
   checkContext(context);
   if (fromCheckpointId !== undefined) checkId("checkpointId", fromCheckpointId);
+  if (fields.deadlineMs !== undefined) checkCount("timeout", fields.deadlineMs, 1, Number.MAX_SAFE_INTEGER);
+  if (fields.settings !== undefined && fields.settings.length > settingsBytesMax) {
+    throw invalid("context", `takes ${fields.settings.length} bytes; ${settingsBytesMax} is the most`);
+  }
   // Under another rule it is another run: a repeated id must not make a rule void.
   const rule = context.residency ? JSON.stringify([...context.residency.regions].sort()) : "";
   return {
@@ -44,6 +53,8 @@ export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpe
     input,
     inputHash: await hashInput(graph.name, threadId, kind, fromCheckpointId ?? "", rule, input),
     ...(fromCheckpointId === undefined ? {} : { fromCheckpointId }),
+    ...(fields.deadlineMs === undefined ? {} : { deadlineMs: fields.deadlineMs }),
+    ...(fields.settings === undefined ? {} : { settings: fields.settings }),
     ...(context.residency ? { residency: { regions: [...context.residency.regions] } } : {}),
     ...(context.caller ? { caller: context.caller } : {}),
     correlationId: context.correlationId || ports.ids.next(),

@@ -9,7 +9,7 @@ import { Cluster, storeKinds } from "./cluster.ts";
 import { gated, relay } from "./graphs.ts";
 
 const eu = "eu-west-1";
-const context = { residency: { regions: [eu] } };
+const residency = { regions: [eu] };
 const input = { rounds: 1, width: 2, ms: 10 };
 
 test.concurrent.each(storeKinds)(
@@ -30,7 +30,7 @@ test.concurrent.each(storeKinds)(
       return (await handle.end).status;
     };
 
-    const ruled = Array.from({ length: 12 }, (_, n) => begin(`eu${n}`, { context }));
+    const ruled = Array.from({ length: 12 }, (_, n) => begin(`eu${n}`, { residency }));
     const free = Array.from({ length: 12 }, (_, n) => begin(`any${n}`, {}));
     expect(new Set(await Promise.all([...ruled, ...free]))).toEqual(new Set(["succeeded"]));
     const pidsOf = (prefix: string) =>
@@ -39,7 +39,7 @@ test.concurrent.each(storeKinds)(
     for (const { pid } of [outside, unknown]) expect(pidsOf("any")).toContain(pid);
 
     // Nobody here is in that region: refused before it is accepted, saying by what.
-    const nowhere = { threadId: "t", runId: "nowhere", context: { residency: { regions: ["ap-south-1"] } } };
+    const nowhere = { threadId: "t", runId: "nowhere", residency: { regions: ["ap-south-1"] } };
     await expect(graph.start(input, nowhere, [])).rejects.toMatchObject({
       code: "ResidencyViolation",
       details: { filter: "residency" },
@@ -49,7 +49,7 @@ test.concurrent.each(storeKinds)(
     // In the middle of a run its region loses its only worker: it waits, beside workers with free slots.
     const gate = join(cluster.folder, "gate");
     const slow = bind(gated, coordinator, cluster.saver);
-    const handle = await slow.start({ gate }, { threadId: "t-slow", runId: "slow", context }, []);
+    const handle = await slow.start({ gate }, { threadId: "t-slow", runId: "slow", residency }, []);
     cluster.accepted.push("slow");
     await until(() => cluster.starts("slow").some(({ node }) => node === "long"), { what: "its long step" });
     await inside.child.kill();
@@ -71,7 +71,7 @@ test.concurrent.each(storeKinds)("%s: a store of no known region takes no run wi
   const coordinator = cluster.coordinator([worker.address]);
   await cluster.ready(coordinator, 1);
   const graph = bind(relay, coordinator, cluster.saver);
-  const refused = graph.start(input, { threadId: "t", runId: "r", context }, []);
+  const refused = graph.start(input, { threadId: "t", runId: "r", residency }, []);
   await expect(refused).rejects.toMatchObject({ code: "ResidencyViolation" });
   expect(await cluster.saver.getRun("r")).toBeUndefined();
   expect(cluster.starts()).toEqual([]);

@@ -199,14 +199,14 @@ test("runs of one thread follow one another", async () => {
 test("residency: only workers within the rule; none at all is an error that names the filter; unknown is outside", async () => {
   gate.resolve();
   const { graph, workers, saver } = await cluster(2, { regions: ["us-east-1", "eu-west-1"] });
-  const context = { residency: { regions: ["eu-west-1"] } };
-  for (let i = 0; i < 6; i++) await graph.invoke({ n: i }, { threadId: `eu${i}`, runId: `eu${i}`, context });
+  const residency = { regions: ["eu-west-1"] };
+  for (let i = 0; i < 6; i++) await graph.invoke({ n: i }, { threadId: `eu${i}`, runId: `eu${i}`, residency });
   for (let i = 0; i < 6; i++) expect((await saver.getRun(`eu${i}`))?.state.owner).toBe(workers[1]!.id);
-  await expect(
-    graph.invoke({ n: 1 }, { threadId: "x", context: { residency: { regions: ["ap-south-1"] } } }),
-  ).rejects.toMatchObject({ code: "ResidencyViolation", details: { filter: "residency" } });
+  await expect(graph.invoke({ n: 1 }, { threadId: "x", residency: { regions: ["ap-south-1"] } })).rejects.toMatchObject(
+    { code: "ResidencyViolation", details: { filter: "residency" } },
+  );
   const unknown = await cluster(1);
-  await expect(unknown.graph.invoke({ n: 1 }, { threadId: "x", context })).rejects.toMatchObject({
+  await expect(unknown.graph.invoke({ n: 1 }, { threadId: "x", residency })).rejects.toMatchObject({
     code: "ResidencyViolation",
   });
 });

@@ -76,8 +76,8 @@ test("a thread held by a run of another graph version is an error that says so, 
 test("a run with a residency rule is refused here, where no region is known", async () => {
   const store = new MemoryStore();
   const graph = step(new MemorySaver({ store, region: "us-east-1" }));
-  const context = { residency: { regions: ["eu-west-1"] } };
-  await expect(graph.invoke({}, { threadId: "t", context })).rejects.toMatchObject({ code: "ResidencyViolation" });
+  const residency = { regions: ["eu-west-1"] };
+  await expect(graph.invoke({}, { threadId: "t", residency })).rejects.toMatchObject({ code: "ResidencyViolation" });
 });
 
 test("a run that takes its process down each time is dead-lettered in the end", async () => {

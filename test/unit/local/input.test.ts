@@ -14,13 +14,13 @@ const configs: readonly [field: string, config: object][] = [
   ["checkpointId", { checkpointId: 5 }],
   ["signal", { signal: {} }],
   ["context", { context: "eu" }],
-  ["context.caller", { context: { caller: {} } }],
-  ["context.correlationId", { context: { correlationId: 5 } }],
-  ["context.trace", { context: { trace: "x" } }],
+  ["caller", { caller: {} }],
+  ["correlationId", { correlationId: 5 }],
+  ["trace", { trace: "x" }],
   ["maxSteps", { maxSteps: 0 }],
   ["maxSteps", { maxSteps: "5" }],
   ["maxAttempts", { maxAttempts: 0 }],
-  ["residency.regions", { context: { residency: {} } }],
+  ["residency.regions", { residency: {} }],
 ];
 
 async function caught(body: () => unknown): Promise<unknown> {

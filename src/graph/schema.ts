@@ -1,4 +1,4 @@
-/** What a tool asks of a schema library: the Standard Schema interface, and its JSON Schema extension where it is there. */
+/** What is asked of a schema library: the Standard Schema interface, and its JSON Schema extension where it is there. */
 import { AgentmaticError, invalid } from "../errors.ts";
 
 /** Version 1 of https://standardschema.dev, as zod, valibot, arktype and others offer it. */
@@ -59,8 +59,30 @@ export function isStandardSchema(value: unknown): value is StandardSchema {
   return standard?.version === 1 && typeof standard.validate === "function";
 }
 
-function pathOf({ path = [] }: StandardIssue): string {
-  let text = "input";
+function pathOf(issue: StandardIssue): string {
+  return `input${below(issue)}`;
+}
+
+/**
+ * Checks a value that is at `place` (`input.messages`, `graph "g", node "n": messages`). Returns the schema's output at
+ * once where the schema answers at once. Throws `InvalidArgument` with the path, and the path in `details`.
+ */
+export function checkUpdate(schema: StandardSchema, value: unknown, place: string): unknown {
+  const result = schema["~standard"].validate(value);
+  return result instanceof Promise ? result.then((done) => outputOf(done, place)) : outputOf(result, place);
+}
+
+function outputOf(result: StandardResult<unknown>, place: string): unknown {
+  if (result.issues === undefined) return result.value;
+  const shown = result.issues.slice(0, issuesMax).map((issue) => `${place}${below(issue)}: ${issue.message}`);
+  const more = result.issues.length - shown.length;
+  const path = `${place.slice(place.lastIndexOf(" ") + 1)}${result.issues[0] ? below(result.issues[0]) : ""}`;
+  const message = [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
+  throw new AgentmaticError("InvalidArgument", message, { details: { field: path, path } });
+}
+
+function below({ path = [] }: StandardIssue): string {
+  let text = "";
   for (const segment of path) {
     const key = typeof segment === "object" ? segment.key : segment;
     text += typeof key === "number" ? `[${key}]` : `.${String(key)}`;

@@ -1,0 +1,68 @@
+/**
+ * A long list that changes a little at each step is stored as what changed: pieces on top of a full value. A piece is a
+ * list of splices, so that it can be read by whoever has the bytes, whatever reducer made them, and pieces that follow
+ * each other merge by concatenation.
+ */
+import { AgentmaticError } from "../errors.ts";
+import { decodeValue, encodeValue } from "./codec.ts";
+
+/** At `start`, `removed` items give way to `added`. */
+export type Splice = readonly [start: number, removed: number, added: readonly unknown[]];
+
+/** What makes `after` of `before`, by identity of their items; undefined where hardly anything is left of it. */
+export function spliceBetween(before: unknown, after: unknown): Splice | undefined {
+  if (!Array.isArray(before) || !Array.isArray(after)) return undefined;
+  const shorter = Math.min(before.length, after.length);
+  let start = 0;
+  while (start < shorter && before[start] === after[start]) start++;
+  let same = 0;
+  while (same < shorter - start && before[before.length - 1 - same] === after[after.length - 1 - same]) same++;
+  const added = after.length - start - same;
+  // More than half new: the full value costs as much and reads faster.
+  if (added * 2 > after.length) return undefined;
+  return [start, before.length - start - same, after.slice(start, start + added)];
+}
+
+/** Splices in a row as fewer of them where one appends to the other. */
+export function joined(splices: readonly Splice[]): Splice[] {
+  const all: Splice[] = [];
+  for (const next of splices) {
+    const last = all.at(-1);
+    if (last && next[1] === 0 && next[0] === last[0] + last[2].length) {
+      all[all.length - 1] = [last[0], last[1], [...last[2], ...next[2]]];
+    } else all.push(next);
+  }
+  return all;
+}
+
+/** Throws `StateNotSerializable` with the path. */
+export function encodePiece(splices: readonly Splice[], path: string): Uint8Array {
+  return encodeValue(splices, path);
+}
+
+/** Throws `DataLoss`. */
+export function decodePiece(bytes: Uint8Array): readonly Splice[] {
+  const splices = decodeValue(bytes);
+  if (Array.isArray(splices) && splices.every(isSplice)) return splices as Splice[];
+  throw new AgentmaticError("DataLoss", "a stored piece of a list is not one");
+}
+
+/** The value that a channel's full value and its pieces make together. Throws `DataLoss`. */
+export function foldPieces(full: unknown, pieces: readonly (readonly Splice[])[]): unknown {
+  if (pieces.length === 0) return full;
+  if (!Array.isArray(full)) throw new AgentmaticError("DataLoss", "pieces of a list are stored, and no list");
+  const list: unknown[] = [...(full as unknown[])];
+  for (const piece of pieces) {
+    for (const [start, removed, added] of piece) {
+      if (start + removed > list.length) throw new AgentmaticError("DataLoss", "a stored piece does not fit its list");
+      if (start === list.length) for (const item of added) list.push(item);
+      else list.splice(start, removed, ...added);
+    }
+  }
+  return list;
+}
+
+function isSplice(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length !== 3 || !Array.isArray(value[2])) return false;
+  return Number.isSafeInteger(value[0]) && value[0] >= 0 && Number.isSafeInteger(value[1]) && value[1] >= 0;
+}

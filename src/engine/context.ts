@@ -1,0 +1,254 @@
+/** What a node is given besides the state. Made for each try of each task, so nothing is built before it is asked for. */
+import { AgentmaticError } from "../errors.ts";
+import {
+  type Budget,
+  GraphInterrupt,
+  type InterruptOptions,
+  isGraphInterrupt,
+  type Nestable,
+  type NodeContext,
+  type TaskOptions,
+  type ToolSpan,
+} from "../graph/context.ts";
+import type { Plan } from "../graph/plan.ts";
+import type { TraceContext } from "../run/record.ts";
+import { interruptId } from "./answers.ts";
+import { eventOf } from "./report.ts";
+import { nestedNs, type Place, type RunScope, threadNs } from "./scope.ts";
+import type { Task } from "./step.ts";
+
+type Stream = (data: unknown) => void;
+
+/** Names the answer that a schema refused: the run fails, and the thread waits on for another. */
+export class RefusedAnswer extends Error {
+  readonly id: string;
+
+  constructor(id: string, issue: string) {
+    super(`resume.${id}: ${issue}`);
+    this.id = id;
+  }
+}
+
+export interface ContextFields {
+  readonly scope: RunScope;
+  readonly place: Place;
+  readonly task: Pick<Task, "id" | "index"> & { readonly node: { readonly name: string } };
+  readonly retryAttempt: number;
+  readonly trace: TraceContext | undefined;
+  /** Runs a durable call of this task. */
+  readonly call: (context: TaskContext, index: number, options: TaskOptions, work: () => unknown) => Promise<unknown>;
+  readonly previous?: unknown;
+}
+
+export class TaskContext implements NodeContext {
+  readonly #fields: ContextFields;
+  #asked = 0;
+  #nested = 0;
+  #calls = 0;
+  #signal: AbortSignal | undefined;
+  #heartbeat: (() => void) | undefined;
+  #progress: (() => void) | undefined;
+  /** Calls and graphs that were started inside this task. */
+  readonly children: Promise<unknown>[] = [];
+
+  constructor(fields: ContextFields) {
+    this.#fields = fields;
+  }
+
+  get runId(): string {
+    return this.#fields.scope.runId;
+  }
+  get threadId(): string {
+    return this.#fields.scope.threadId;
+  }
+  get correlationId(): string {
+    return this.#fields.scope.correlationId;
+  }
+  get graph(): string {
+    return this.#fields.place.plan.name;
+  }
+  get node(): string {
+    return this.#fields.task.node.name;
+  }
+  get ns(): string {
+    return this.#fields.place.ns;
+  }
+  get taskId(): string {
+    return this.#fields.task.id;
+  }
+  get checkpointId(): string {
+    return this.#fields.place.checkpointId;
+  }
+  get step(): number {
+    return this.#fields.place.step;
+  }
+  get attempt(): number {
+    return this.#fields.scope.attempt;
+  }
+  get retryAttempt(): number {
+    return this.#fields.retryAttempt;
+  }
+  get epoch(): number {
+    return this.#fields.scope.epoch;
+  }
+  get idempotencyKey(): string {
+    return `${this.threadId}/${this.taskId}`;
+  }
+  get signal(): AbortSignal {
+    return this.#signal ?? this.#fields.scope.stop.signal;
+  }
+  get config(): Readonly<Record<string, unknown>> {
+    return this.#fields.scope.config;
+  }
+  get context(): Readonly<Record<string, unknown>> {
+    return this.#fields.scope.settings.context ?? noContext;
+  }
+  get budget(): Budget | undefined {
+    return this.#fields.scope.settings.budget;
+  }
+  get deadlineMs(): number | undefined {
+    return this.#fields.scope.deadlineMs;
+  }
+  get previous(): unknown {
+    return this.#fields.previous;
+  }
+  get ports(): NodeContext["ports"] {
+    return this.#fields.scope.ports;
+  }
+  get streamsMessages(): boolean {
+    return this.#fields.scope.wants("messages");
+  }
+
+  // Functions by getters, so that a node may take them apart: `({ state }, { interrupt, stream }) => …`.
+
+  get interrupt(): NodeContext["interrupt"] {
+    return <Answer>(value: unknown, options?: InterruptOptions<Answer>) => this.#interrupt(value, options);
+  }
+  get stream(): Stream {
+    return (data) => this.#stream(data);
+  }
+  get streamMessage(): NodeContext["streamMessage"] {
+    return (chunk, metadata = {}) => this.#streamMessage(chunk, metadata);
+  }
+  get heartbeat(): () => void {
+    return () => this.#heartbeat?.();
+  }
+  get toolSpan(): NodeContext["toolSpan"] {
+    return (tool, callId) => this.#toolSpan(tool, callId);
+  }
+  get invoke(): NodeContext["invoke"] {
+    return (graph, input) => this.#child(this.#invoke(graph, input));
+  }
+  get task(): NodeContext["task"] {
+    return (nameOrOptions, run, ...args) => {
+      const options = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
+      const work = this.#fields.call(this, this.#calls++, options, () => run(...args));
+      return this.#child(work) as Promise<Awaited<ReturnType<typeof run>>>;
+    };
+  }
+
+  /** What the calling code may see of a task's own time. */
+  during(scope: { readonly signal: AbortSignal; heartbeat(): void; progress(): void }): void {
+    this.#signal = scope.signal;
+    this.#heartbeat = () => scope.heartbeat();
+    this.#progress = () => scope.progress();
+  }
+
+  /** The place of a subgraph that stands for the whole node. */
+  nested(plan: Plan, state: Nestable["subgraphState"], input: unknown): Promise<unknown> {
+    const { scope, place, task, trace, retryAttempt } = this.#fields;
+    const call = this.#nested++;
+    const ns = state === "thread" ? threadNs(place, this.node, call) : nestedNs(place, this.node, task.index, call);
+    const fresh = state !== "thread" && place.fresh && retryAttempt === 1;
+    return scope.nest({ scope, plan, state, input, ns, caller: this.taskId, fresh, trace });
+  }
+
+  #invoke(graph: Nestable, input: unknown): Promise<unknown> {
+    if (typeof (graph?.plan as Partial<Plan> | undefined)?.nodes?.get !== "function") {
+      return Promise.reject(new AgentmaticError("InvalidArgument", "graph: must be a compiled graph"));
+    }
+    this.#progress?.();
+    return this.nested(graph.plan as Plan, graph.subgraphState, input);
+  }
+
+  /** An interrupt of a child is told when the task ends, whatever becomes of its promise. */
+  #child<T>(work: Promise<T>): Promise<T> {
+    this.children.push(work);
+    work.catch(() => undefined);
+    return work;
+  }
+
+  #interrupt<Answer>(value: unknown, options: InterruptOptions<Answer> | undefined): Answer {
+    const id = interruptId(this.taskId, this.#asked++);
+    const { answers } = this.#fields.scope;
+    if (!answers.has(id)) {
+      throw new GraphInterrupt([{ id, value, node: this.node, ...(options?.schema ? { checked: true } : {}) }]);
+    }
+    const answer = answers.get(id);
+    return options?.schema ? checkedAnswer<Answer>(id, answer, options.schema) : (answer as Answer);
+  }
+
+  #stream(data: unknown): void {
+    this.#progress?.();
+    const { scope, place } = this.#fields;
+    if (scope.wants("custom") && followed(scope, place)) this.#emit("custom", data);
+  }
+
+  #streamMessage(chunk: unknown, metadata: Readonly<Record<string, unknown>>): void {
+    this.#progress?.();
+    if (!this.#fields.scope.wants("messages")) return;
+    const own = { graph: this.graph, node: this.node, step: this.step, taskId: this.taskId, ns: this.ns };
+    this.#emit("messages", [chunk, { ...metadata, ...own }]);
+  }
+
+  #emit(kind: "custom" | "messages", data: unknown): void {
+    const { scope, place, task } = this.#fields;
+    // What a node says after its attempt is over is heard by nobody: a successor says it again.
+    if (scope.stop.stopped) return;
+    scope.emit(eventOf(scope, place.ns, kind, { node: this.node, taskId: task.id, data }));
+  }
+
+  #toolSpan(tool: string, callId: string): ToolSpan {
+    const { scope, trace } = this.#fields;
+    const attributes = {
+      "gen_ai.operation.name": "execute_tool",
+      "gen_ai.tool.name": tool,
+      "gen_ai.tool.call.id": callId,
+      "agentmatic.node": this.node,
+    };
+    return scope.spans.start("agentmatic.tool.call", attributes, trace);
+  }
+}
+
+const noContext: Readonly<Record<string, unknown>> = Object.freeze({});
+
+/** Events of subgraphs go to those who asked for them. */
+export function followed(scope: RunScope, place: Pick<Place, "ns">): boolean {
+  return place.ns === "" || scope.settings.subgraphs === true;
+}
+
+function checkedAnswer<Answer>(
+  id: string,
+  answer: unknown,
+  schema: NonNullable<InterruptOptions<Answer>["schema"]>,
+): Answer {
+  const result = schema["~standard"].validate(answer);
+  if (result instanceof Promise) {
+    throw new AgentmaticError("Unsupported", "interrupt: a schema that checks asynchronously cannot check an answer");
+  }
+  if (!result.issues) return result.value;
+  const [first] = result.issues;
+  const path = (first?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
+  throw new RefusedAnswer(id, `${path === "" ? "" : `${path}: `}${first?.message ?? "does not fit"}`);
+}
+
+/** The interrupts of a task that was left: its own, and those of the calls it had started side by side. */
+export async function gatherInterrupts(thrown: GraphInterrupt, context: TaskContext): Promise<GraphInterrupt> {
+  if (context.children.length === 0) return thrown;
+  const all = new Map(thrown.interrupts.map((one) => [one.id, one]));
+  for (const settled of await Promise.allSettled(context.children)) {
+    if (settled.status === "fulfilled" || !isGraphInterrupt(settled.reason)) continue;
+    for (const one of settled.reason.interrupts) all.set(one.id, one);
+  }
+  return new GraphInterrupt([...all.values()]);
+}

@@ -1,0 +1,236 @@
+/**
+ * What the store has of a graph's channels, and what the next checkpoint must therefore write: a full value, a piece of
+ * a long list, or nothing.
+ */
+import { decodeBody, encodeBody, type Source, type StoredUpdate } from "../checkpoint/body.ts";
+import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+import type { Checkpoint, NewCheckpoint } from "../checkpoint/saver.ts";
+import { decodePiece, encodePiece, foldPieces, joined, type Splice, spliceBetween } from "../checkpoint/splice.ts";
+import { AgentmaticError } from "../errors.ts";
+import type { Plan } from "../graph/plan.ts";
+import { emptySnapshot, type Snapshot } from "./snapshot.ts";
+
+interface Piece {
+  readonly seq: number;
+  /** How often it was merged. */
+  readonly level: number;
+  readonly bytes: Uint8Array;
+}
+
+interface Entry {
+  /** The commit with the full value. */
+  readonly version: number;
+  readonly fullBytes: number;
+  readonly pieces: readonly Piece[];
+  readonly pieceBytes: number;
+  /** As it was stored last: what the next value is compared with. */
+  readonly value: unknown;
+}
+
+/** Values below this size are stored whole: one read is worth more than the bytes. */
+const wholeBytesMax = 2_048;
+/** So many pieces of one level become one of the next: reading folds at most this many for each level. */
+const mergeAt = 32;
+const levelMax = 3;
+/** Pieces may grow to this many times the full value, and this much, before the value is written whole again. */
+const growthMax = 4;
+const growthBytes = 1_048_576;
+/** Pieces of one channel, whatever their levels; the store's own bound is above it. */
+const piecesMax = 192;
+
+export interface CheckpointFields {
+  readonly ns: string;
+  readonly parentId: string | null;
+  readonly runId: string;
+  readonly changed: ReadonlySet<string>;
+  readonly source: Source;
+  readonly taken: number;
+  readonly updates: readonly StoredUpdate[];
+  readonly caller?: string;
+  readonly atMs: number;
+}
+
+export class Ledger {
+  readonly #plan: Plan;
+  readonly #entries: Map<string, Entry> = new Map();
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  /**
+   * The checkpoint that brings the store from what it has to `snapshot`, as commit `seq`; takes it for written. Throws
+   * `StateNotSerializable` with the path of the value that cannot be stored.
+   */
+  checkpoint(snapshot: Snapshot, seq: number, fields: CheckpointFields): NewCheckpoint {
+    const values: Record<string, Uint8Array> = {};
+    const changes: Record<string, Uint8Array> = {};
+    for (const name of fields.changed) this.#write(name, snapshot.values, seq, values, changes);
+    const versions: Record<string, number> = {};
+    let deltas: Record<string, readonly number[]> | undefined;
+    for (const [name, entry] of this.#entries) {
+      versions[name] = entry.version;
+      if (entry.pieces.length === 0) continue;
+      deltas ??= {};
+      deltas[name] = entry.pieces.map((piece) => piece.seq);
+    }
+    const { next, sends, joins, deferred, step, checkpointId } = snapshot;
+    const { source, taken, updates, caller, atMs } = fields;
+    return {
+      ns: fields.ns,
+      checkpointId,
+      parentId: fields.parentId,
+      runId: fields.runId,
+      step,
+      versions,
+      values,
+      ...(deltas ? { deltas } : {}),
+      ...(Object.keys(changes).length > 0 ? { changes } : {}),
+      body: encodeBody({
+        source,
+        version: this.#plan.version,
+        taken,
+        next,
+        sends,
+        joins,
+        ...(deferred.length > 0 ? { deferred } : {}),
+        ...(caller === undefined ? {} : { caller }),
+        atMs,
+        updates,
+      }),
+    };
+  }
+
+  /** The snapshot of a stored checkpoint, migrated where another version of the graph wrote it. */
+  load(checkpoint: Checkpoint): { readonly snapshot: Snapshot; readonly changed: ReadonlySet<string> } {
+    const plan = this.#plan;
+    const body = decodeBody(checkpoint);
+    const migrates = plan.migrate !== undefined && body.version !== undefined && body.version !== plan.version;
+    const values: Record<string, unknown> = { ...emptySnapshot(plan).values };
+    this.#entries.clear();
+    for (const [name, bytes] of Object.entries(checkpoint.values)) {
+      if (!plan.channels.has(name) && !migrates) continue;
+      const pieces = checkpoint.pieces[name] ?? [];
+      values[name] = foldPieces(decodeValue(bytes), pieces.map(decodePiece));
+      this.#entries.set(name, loaded(name, checkpoint, bytes.length, pieces, values[name]));
+    }
+    const { next, sends, joins, deferred = [] } = body;
+    const { checkpointId, step } = checkpoint;
+    const snapshot: Snapshot = { checkpointId, step, values, next, sends, joins, deferred };
+    if (!migrates) return { snapshot, changed: new Set() };
+    return this.#migrate(snapshot, body.version ?? "");
+  }
+
+  #migrate(from: Snapshot, version: string): { snapshot: Snapshot; changed: ReadonlySet<string> } {
+    const plan = this.#plan;
+    let migrated: { values: Readonly<Record<string, unknown>>; next: readonly string[] };
+    try {
+      migrated = plan.migrate!({ values: from.values, next: from.next }, { from: version, to: plan.version });
+    } catch (thrown) {
+      const why = AgentmaticError.from(thrown).message;
+      throw new AgentmaticError(
+        "FailedPrecondition",
+        `graph "${plan.name}": migrate from version ${version} threw: ${why}`,
+        {
+          cause: thrown,
+        },
+      );
+    }
+    if (typeof migrated?.values !== "object" || !Array.isArray(migrated.next)) {
+      throw new AgentmaticError("FailedPrecondition", `graph "${plan.name}": migrate must return { values, next }`);
+    }
+    for (const name of Object.keys(migrated.values)) {
+      if (plan.channels.has(name)) continue;
+      throw new AgentmaticError(
+        "FailedPrecondition",
+        `graph "${plan.name}": migrate returned "${name}", which is no channel`,
+      );
+    }
+    this.#entries.clear();
+    const values = { ...emptySnapshot(plan).values, ...migrated.values };
+    return { snapshot: { ...from, values, next: [...migrated.next] }, changed: new Set(Object.keys(values)) };
+  }
+
+  #write(
+    name: string,
+    state: Readonly<Record<string, unknown>>,
+    seq: number,
+    values: Record<string, Uint8Array>,
+    changes: Record<string, Uint8Array>,
+  ): void {
+    if (this.#plan.channels.get(name)?.kind === "untracked") return;
+    if (!Object.hasOwn(state, name)) {
+      this.#entries.delete(name);
+      return;
+    }
+    const value = state[name];
+    const before = this.#entries.get(name);
+    const piece = before && this.#pieceFor(name, before, value);
+    if (before && piece) {
+      const { entry, bytes } = grown(before, piece, seq, value, name);
+      this.#entries.set(name, entry);
+      changes[name] = bytes;
+      return;
+    }
+    const bytes = encodeValue(value, name);
+    values[name] = bytes;
+    this.#entries.set(name, { version: seq, fullBytes: bytes.length, pieces: [], pieceBytes: 0, value });
+  }
+
+  #pieceFor(
+    name: string,
+    before: Entry,
+    value: unknown,
+  ): { splices: readonly Splice[]; bytes: Uint8Array } | undefined {
+    if (before.fullBytes + before.pieceBytes < wholeBytesMax || before.pieces.length >= piecesMax) return undefined;
+    const splice = spliceBetween(before.value, value);
+    if (!splice) return undefined;
+    const bytes = encodePiece([splice], name);
+    if (before.pieceBytes + bytes.length > before.fullBytes * growthMax + growthBytes) return undefined;
+    return { splices: [splice], bytes };
+  }
+}
+
+/** The entry with one more piece, merged with the ones before it where there are enough of its level. */
+function grown(
+  before: Entry,
+  piece: { readonly splices: readonly Splice[]; readonly bytes: Uint8Array },
+  seq: number,
+  value: unknown,
+  name: string,
+): { entry: Entry; bytes: Uint8Array } {
+  let pieces: readonly Piece[] = before.pieces;
+  let { bytes } = piece;
+  let level = 0;
+  for (; level < levelMax; level++) {
+    const tail = pieces.slice(-(mergeAt - 1));
+    if (tail.length < mergeAt - 1 || tail.some((one) => one.level !== level)) break;
+    bytes = encodePiece(joined([...tail.flatMap((one) => decodePiece(one.bytes)), ...decodePiece(bytes)]), name);
+    pieces = pieces.slice(0, -(mergeAt - 1));
+  }
+  const all = [...pieces, { seq, level, bytes }];
+  const pieceBytes = all.reduce((sum, one) => sum + one.bytes.length, 0);
+  return { entry: { ...before, pieces: all, pieceBytes, value }, bytes };
+}
+
+function loaded(
+  name: string,
+  checkpoint: Checkpoint,
+  fullBytes: number,
+  pieces: readonly Uint8Array[],
+  value: unknown,
+): Entry {
+  const seqs = checkpoint.deltas?.[name] ?? [];
+  // How often each was merged is not stored: told by its size against the smallest it will do for the next merge.
+  const all = pieces.map((bytes, index): Piece => ({ seq: seqs[index]!, level: levelOf(bytes), bytes }));
+  const pieceBytes = all.reduce((sum, one) => sum + one.bytes.length, 0);
+  return { version: checkpoint.versions[name]!, fullBytes, pieces: all, pieceBytes, value };
+}
+
+/** By the items that it brings: a piece of one step brings few. */
+function levelOf(bytes: Uint8Array): number {
+  const items = decodePiece(bytes).reduce((sum, [, , added]) => sum + Math.max(1, added.length), 0);
+  let level = 0;
+  for (let size = mergeAt; items >= size && level < levelMax; size *= mergeAt) level++;
+  return level;
+}

@@ -1,0 +1,388 @@
+/** The superstep loop of one graph: a run's root graph, or one that a task of another graph called. */
+import { decodeBody, type Source } from "../checkpoint/body.ts";
+import type { RunFinish, StoredCheckpoint, TaskWrites } from "../checkpoint/saver.ts";
+import { AgentmaticError, errorValue } from "../errors.ts";
+import { GraphInterrupt, type Interrupt } from "../graph/context.ts";
+import type { Plan } from "../graph/plan.ts";
+import type { TraceContext } from "../run/record.ts";
+import { commandsOf } from "./commands.ts";
+import { followed } from "./context.ts";
+import { type CommitParts, NoJournal } from "./journal.ts";
+import { Ledger } from "./ledger.ts";
+import { Outside } from "./outside.ts";
+import { eventOf, storedUpdate } from "./report.ts";
+import type { Place, RunScope } from "./scope.ts";
+import { emptySnapshot, nothing, type Snapshot } from "./snapshot.ts";
+import {
+  type Advanced,
+  advance,
+  applyCommands,
+  applyInput,
+  entryNode,
+  inputUpdates,
+  planTasks,
+  type Task,
+  type TaskOutcome,
+  type TaskResult,
+} from "./step.ts";
+import { Superstep } from "./superstep.ts";
+import { checkedInput, runEntry } from "./task.ts";
+
+export interface LoopOptions {
+  readonly scope: RunScope;
+  readonly plan: Plan;
+  readonly ns: string;
+  readonly trace: TraceContext | undefined;
+  /** The task that called this graph; absent for the root. */
+  readonly caller?: string;
+}
+
+/** How a graph came to rest. `interrupted` without interrupts: at a breakpoint. */
+export interface Rest {
+  readonly status: "succeeded" | "interrupted";
+  readonly interrupts: readonly Interrupt[];
+}
+
+/** Supersteps in a row without giving other work of the process its turn. */
+const stepsInARow = 64;
+const turnMs = 20;
+
+export class GraphLoop {
+  readonly #scope: RunScope;
+  readonly #plan: Plan;
+  readonly #ns: string;
+  readonly #trace: TraceContext | undefined;
+  readonly #caller: string | undefined;
+  readonly #ledger: Ledger;
+  #snapshot: Snapshot;
+  /** What earlier attempts or runs stored beside the current checkpoint. */
+  #beside: readonly TaskWrites[] = [];
+  /** Supersteps that this run has taken here, over all of its attempts. */
+  #taken = 0;
+  /** Channels whose value the store does not have. */
+  #unwritten: ReadonlySet<string> = new Set();
+  /** The newest checkpoint that was handed to the store. */
+  #storedId: string | null = null;
+  #fresh = false;
+  /** Finished tasks of a superstep that failed. */
+  leftover: readonly TaskWrites[] = [];
+
+  constructor({ scope, plan, ns, trace, caller }: LoopOptions) {
+    this.#scope = scope;
+    this.#plan = plan;
+    this.#ns = ns;
+    this.#trace = trace;
+    this.#caller = caller;
+    this.#ledger = new Ledger(plan);
+    this.#snapshot = nothing;
+  }
+
+  /** Takes the channels' defaults for where the graph stands: before its first checkpoint. Throws `InvalidGraph`. */
+  open(): void {
+    this.#snapshot = emptySnapshot(this.#plan);
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  get isRoot(): boolean {
+    return this.#caller === undefined;
+  }
+
+  /** Takes a stored checkpoint for where the graph stands. */
+  load(stored: StoredCheckpoint, own: boolean): void {
+    const { checkpoint } = stored;
+    const { snapshot, changed } = this.#ledger.load(checkpoint);
+    this.#snapshot = snapshot;
+    this.#unwritten = changed;
+    this.#storedId = checkpoint.checkpointId;
+    this.#beside = stored.writes;
+    if (own) this.#taken = decodeBody(checkpoint).taken;
+    this.#apply(commandsOf(checkpoint.checkpointId, stored.writes));
+  }
+
+  /** Writes that were just stored beside the current checkpoint. */
+  add(writes: readonly TaskWrites[]): void {
+    const keys = new Set(writes.map(keyOf));
+    this.#beside = [...this.#beside.filter((write) => !keys.has(keyOf(write))), ...writes];
+    this.#apply(commandsOf(this.#snapshot.checkpointId, writes));
+  }
+
+  /** Applies an input and commits it. A rest where nothing follows it. */
+  async input(given: unknown): Promise<Rest | undefined> {
+    const plan = this.#plan;
+    const entry = entryNode(plan);
+    const updates = await checkedInput(plan, inputUpdates(plan, given));
+    const superstep = this.#superstepOf([]);
+    const task = { id: `${this.#scope.runId}|input`, node: { ...entry, name: "__start__" }, path: "" };
+    const context = superstep.context(task, this.#trace);
+    const work = runEntry(plan, this.#snapshot, task.node, updates, context);
+    const result = await this.#scope.stop.race(work);
+    this.#beside = [];
+    return await this.#commit(applyInput(plan, this.#snapshot, result, this.#scope.runId), "input", []);
+  }
+
+  /** Commits a snapshot that is not a superstep's: a fork, an edit from outside. It becomes where the graph stands. */
+  async place(
+    advanced: Advanced,
+    source: Source,
+    writes: readonly TaskWrites[],
+    end?: RunFinish["status"],
+  ): Promise<void> {
+    const { snapshot } = advanced;
+    this.#note(advanced.changed);
+    const make = (seq: number): CommitParts => ({
+      checkpoint: this.#checkpoint(snapshot, seq, source, 0, []),
+      writes,
+      ...(end ? { finish: this.#finishOf(end, snapshot) } : {}),
+    });
+    const { journal } = this.#scope;
+    const seq = await (end ? journal.finish({ ns: this.#ns, make }) : journal.commit({ ns: this.#ns, make }));
+    this.#snapshot = snapshot;
+    this.#taken = 0;
+    this.#fresh = true;
+    this.#beside = [];
+    this.#tell(seq, source, []);
+    this.add(writes);
+  }
+
+  /** Supersteps until the graph is at its end or waits. */
+  async run(): Promise<Rest> {
+    const scope = this.#scope;
+    let turnStartMs = scope.ports.clock.monotonicMs();
+    for (let steps = 1; ; steps++) {
+      const tasks = planTasks(this.#plan, this.#snapshot, this.#ns);
+      if (tasks.length === 0) return await this.#rest("succeeded", []);
+      if (this.#taken >= scope.maxSteps) throw stepLimit(this.#plan, this.#taken, tasks);
+      if (scope.draining()) throw new Outside(new AgentmaticError("Unavailable", "the worker is draining"));
+      const flow = scope.flow();
+      if (flow) await scope.stop.race(flow);
+      if (steps % stepsInARow === 0 && scope.ports.clock.monotonicMs() - turnStartMs > turnMs) {
+        await new Promise<void>((resolve) => void scope.ports.timers.after(0, resolve));
+        scope.stop.check();
+        turnStartMs = scope.ports.clock.monotonicMs();
+      }
+      const superstep = this.#superstep(tasks);
+      const rest = superstep instanceof Promise ? await superstep : superstep;
+      if (rest) return rest;
+    }
+  }
+
+  #superstep(tasks: readonly Task[]): Rest | undefined | Promise<Rest | undefined> {
+    const superstep = this.#superstepOf(tasks);
+    let done: ReturnType<Superstep["run"]>;
+    try {
+      done = superstep.run();
+    } catch (thrown) {
+      this.leftover = superstep.unsaved;
+      throw thrown;
+    }
+    if (!(done instanceof Promise)) return this.#after(done);
+    return done.then(
+      (result) => this.#after(result),
+      (thrown: unknown) => {
+        this.leftover = superstep.unsaved;
+        throw thrown;
+      },
+    );
+  }
+
+  #after({
+    outcomes,
+    unsaved,
+    interrupted,
+    interrupts,
+    waits,
+  }: Awaited<ReturnType<Superstep["run"]>>): Rest | undefined | Promise<Rest | undefined> {
+    if (waits) return this.#rest("interrupted", interrupts, [...unsaved, ...interrupted]);
+    return this.#commit(advance(this.#plan, this.#snapshot, outcomes, this.#scope.runId), "loop", outcomes);
+  }
+
+  #superstepOf(tasks: readonly Task[]): Superstep {
+    const { checkpointId, step } = this.#snapshot;
+    const place: Place = { plan: this.#plan, ns: this.#ns, checkpointId, step: step + 1, fresh: this.#fresh };
+    return new Superstep({
+      scope: this.#scope,
+      place,
+      tasks,
+      snapshot: this.#snapshot,
+      beside: this.#beside,
+      trace: this.#trace,
+    });
+  }
+
+  /** Commits a superstep; with a rest where nothing is due after it, or where a breakpoint stops the graph there. */
+  #commit(
+    advanced: Advanced,
+    source: Source,
+    outcomes: readonly TaskOutcome[],
+  ): Rest | undefined | Promise<Rest | undefined> {
+    const { snapshot } = advanced;
+    const due = snapshot.next.length + snapshot.sends.length > 0;
+    const stops = due && this.#stopsAt(snapshot, outcomes);
+    const rest: Rest | undefined =
+      due && !stops ? undefined : { status: stops ? "interrupted" : "succeeded", interrupts: [] };
+    const taken = source === "loop" ? this.#taken + 1 : this.#taken;
+    const { journal } = this.#scope;
+    if (journal instanceof NoJournal) {
+      this.#committed(snapshot, taken, journal.count(), source, outcomes);
+      return rest;
+    }
+    this.#note(advanced.changed);
+    const finish = rest && this.isRoot ? this.#finishOf(rest.status, snapshot) : undefined;
+    const make = (seq: number): CommitParts => ({
+      checkpoint: this.#checkpoint(snapshot, seq, source, taken, outcomes),
+      ...(finish ? { finish } : {}),
+    });
+    const entry = { ns: this.#ns, make };
+    return (finish ? journal.finish(entry) : journal.commit(entry)).then((seq) => {
+      this.#committed(snapshot, taken, seq, source, outcomes);
+      if (rest?.status === "succeeded" && !this.isRoot) journal.close(this.#ns);
+      return rest;
+    });
+  }
+
+  #committed(snapshot: Snapshot, taken: number, seq: number, source: Source, outcomes: readonly TaskOutcome[]): void {
+    this.#snapshot = snapshot;
+    this.#taken = taken;
+    this.#beside = [];
+    this.#fresh = true;
+    this.#tell(seq, source, outcomes);
+  }
+
+  /** The graph comes to rest without a checkpoint: what waiting tasks asked is stored beside the current one. */
+  async #rest(
+    status: Rest["status"],
+    interrupts: readonly Interrupt[],
+    writes: readonly TaskWrites[] = [],
+  ): Promise<Rest> {
+    if (this.isRoot) await this.finish(status, undefined, writes);
+    else if (writes.length > 0) await this.#scope.journal.save(writes);
+    return { status, interrupts };
+  }
+
+  /** Ends the run with a commit that carries no checkpoint of its own. */
+  async finish(
+    status: RunFinish["status"],
+    error?: AgentmaticError,
+    writes: readonly TaskWrites[] = [],
+  ): Promise<void> {
+    const finish = this.#finishOf(status, this.#snapshot, error);
+    await this.#scope.journal.finish({ ns: this.#ns, make: () => ({ finish, writes }) });
+  }
+
+  #finishOf(status: RunFinish["status"], snapshot: Snapshot, error?: AgentmaticError): RunFinish {
+    const outcome = {
+      checkpointId: snapshot.checkpointId || null,
+      ...(error ? { error: errorValue(error) } : {}),
+    };
+    return { runId: this.#scope.runId, status, outcome };
+  }
+
+  #note(changed: ReadonlySet<string>): void {
+    this.#unwritten = this.#unwritten.size === 0 ? changed : new Set([...this.#unwritten, ...changed]);
+  }
+
+  #checkpoint(
+    snapshot: Snapshot,
+    seq: number,
+    source: Source,
+    taken: number,
+    outcomes: readonly TaskOutcome[],
+  ): NonNullable<CommitParts["checkpoint"]> {
+    const checkpoint = this.#ledger.checkpoint(snapshot, seq, {
+      ns: this.#ns,
+      parentId: this.#storedId,
+      runId: this.#scope.runId,
+      changed: this.#unwritten,
+      source,
+      taken,
+      updates: outcomes.map((outcome) => storedUpdate(this.#plan, outcome)),
+      ...(this.#caller === undefined ? {} : { caller: this.#caller }),
+      atMs: this.#scope.ports.clock.wallMs(),
+    });
+    this.#unwritten = new Set();
+    this.#storedId = snapshot.checkpointId;
+    return checkpoint;
+  }
+
+  /** Updates and turns that callers gave together with an answer. */
+  #apply(commands: readonly TaskResult[]): void {
+    if (commands.length === 0) return;
+    const { snapshot, changed } = applyCommands(this.#plan, this.#snapshot, commands);
+    this.#snapshot = snapshot;
+    this.#note(changed);
+  }
+
+  #stopsAt(snapshot: Snapshot, outcomes: readonly TaskOutcome[]): boolean {
+    const { interruptBefore, interruptAfter, interruptBeforeWhen, interruptAfterWhen } = this.#plan;
+    const { settings } = this.#scope;
+    const ran = () => outcomes.map(({ task }) => task.node.name);
+    const next = () => [...snapshot.next, ...snapshot.sends.map(({ node }) => node)];
+    const named = (names: readonly string[], set: ReadonlySet<string>, more: readonly string[] | undefined) =>
+      names.some(
+        (name) => set.has(name) || (this.isRoot && more !== undefined && (more.includes(name) || more.includes("*"))),
+      );
+    if (interruptAfter.size > 0 || settings.interruptAfter) {
+      if (named(ran(), interruptAfter, settings.interruptAfter)) return true;
+    }
+    if (interruptBefore.size > 0 || settings.interruptBefore) {
+      if (named(next(), interruptBefore, settings.interruptBefore)) return true;
+    }
+    if (interruptAfterWhen && outcomes.length > 0 && this.#asks(interruptAfterWhen, snapshot, ran())) return true;
+    return interruptBeforeWhen !== undefined && this.#asks(interruptBeforeWhen, snapshot, next());
+  }
+
+  #asks(predicate: NonNullable<Plan["interruptBeforeWhen"]>, snapshot: Snapshot, names: readonly string[]): boolean {
+    try {
+      return predicate({ ...snapshot.values } as never, names) === true;
+    } catch (thrown) {
+      const text = `graph "${this.#plan.name}": the predicate of a breakpoint threw: ${AgentmaticError.from(thrown).message}`;
+      throw new AgentmaticError("NodeFailed", text, { cause: thrown });
+    }
+  }
+
+  #tell(seq: number, source: Source, outcomes: readonly TaskOutcome[]): void {
+    const scope = this.#scope;
+    const { wants, emit } = scope;
+    if (!followed(scope, { ns: this.#ns })) return;
+    const ns = this.#ns;
+    if (wants("updates")) {
+      for (const { task, result } of outcomes) {
+        const data = result.updates.length === 0 ? null : Object.fromEntries(result.updates);
+        emit(eventOf(scope, ns, "updates", { node: task.node.name, data }, seq));
+      }
+    }
+    const snapshot = this.#snapshot;
+    if (wants("values")) emit(eventOf(scope, ns, "values", { data: outputOf(this.#plan, snapshot.values) }, seq));
+    if (wants("checkpoints")) {
+      const { checkpointId, step, next, sends, values } = snapshot;
+      const due = [...next, ...sends.map(({ node }) => node)];
+      emit(eventOf(scope, ns, "checkpoints", { data: { checkpointId, step, source, next: due, values } }, seq));
+    }
+  }
+}
+
+/** The part of the state that callers get. */
+export function outputOf(plan: Plan, values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  if (!plan.output) return values;
+  return Object.fromEntries(
+    plan.output.filter((name) => Object.hasOwn(values, name)).map((name) => [name, values[name]]),
+  );
+}
+
+function keyOf({ taskId, kind }: TaskWrites): string {
+  return JSON.stringify([taskId, kind]);
+}
+
+function stepLimit(plan: Plan, taken: number, tasks: readonly Task[]): AgentmaticError {
+  const due = [...new Set(tasks.map(({ node }) => node.name))].slice(0, 5).join(", ");
+  const text = `graph "${plan.name}": the run took ${taken} supersteps, its limit, and is not at an end: ${due} would be next`;
+  return new AgentmaticError("StepLimit", text, { details: { graph: plan.name } });
+}
+
+/** The interrupts of a graph inside a node, on their way to the graph around it. */
+export function interruptOf(rest: Rest): GraphInterrupt {
+  return new GraphInterrupt(rest.interrupts);
+}

@@ -1,0 +1,62 @@
+/** The one thing that ends an attempt from outside its nodes: a cancel, a lost claim, a store out of reach. */
+
+export class Stop {
+  #reason: unknown;
+  #stopped = false;
+  // Made when the first node asks for its signal: most never do, and one costs as much as a superstep.
+  #controller: AbortController | undefined;
+  readonly #waiting: Set<(reason: unknown) => void> = new Set();
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  get reason(): unknown {
+    return this.#reason;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#stopped) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Only the first call counts. */
+  stop(reason: unknown): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#reason = reason;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const reject of waiting) reject(reason);
+    this.#controller?.abort(reason);
+  }
+
+  /** Throws the reason once it is stopped. */
+  check(): void {
+    if (this.#stopped) throw this.#reason;
+  }
+
+  /** The promise's own end, or a rejection with the reason as soon as it is stopped. */
+  race<T>(work: Promise<T>): Promise<T> {
+    if (this.#stopped) {
+      work.catch(() => undefined);
+      return Promise.reject(this.#reason);
+    }
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.add(reject);
+      work.then(
+        (value) => {
+          this.#waiting.delete(reject);
+          resolve(value);
+        },
+        (thrown: unknown) => {
+          this.#waiting.delete(reject);
+          reject(thrown);
+        },
+      );
+    });
+  }
+}
