@@ -61,11 +61,19 @@ export const systemPorts: Ports = {
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+const idBytes = 22;
+// Asked for many at a time: each call into the system costs as much as a dozen ids.
+const pool = new Uint8Array(idBytes * 256);
+let taken = pool.length;
+
 /** 132 random bits in 22 characters. */
 function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(22));
+  if (taken === pool.length) {
+    crypto.getRandomValues(pool);
+    taken = 0;
+  }
   let id = "";
-  for (const byte of bytes) id += alphabet[byte & 63];
+  for (const end = taken + idBytes; taken < end; taken++) id += alphabet[pool[taken]! & 63];
   return id;
 }
 

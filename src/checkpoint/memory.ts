@@ -49,8 +49,13 @@ interface Thread {
   nonce: string;
   head: ThreadHead;
   activeRun: string | null;
+  /** Runs that are not over, in the order of admission; the active one is among them. */
+  readonly waiting: Set<string>;
   nextTicket: number;
   readonly rows: Map<number, Row>;
+  /** Commit numbers by checkpoint key, and the newest one of each namespace. */
+  readonly places: Map<string, number>;
+  readonly newest: Map<string, number>;
   /** By checkpoint key, then by task and kind. */
   readonly writes: Map<string, Map<string, TaskWrites>>;
 }
@@ -124,6 +129,7 @@ export class MemorySaver implements Saver {
       ticket: thread.nextTicket++,
     };
     this.#store.runs.set(spec.runId, run);
+    thread.waiting.add(spec.runId);
     thread.activeRun ??= spec.runId;
     return { record: this.#record(run), created: true };
   }
@@ -252,8 +258,11 @@ export class MemorySaver implements Saver {
       checkpointId: root ? checkpoint.checkpointId : thread.head.checkpointId,
       runId: root ? checkpoint.runId : thread.head.runId,
     };
-    if (checkpoint)
+    if (checkpoint) {
       thread.rows.set(commit.seq, { checkpoint: copied(checkpoint), seq: commit.seq, epoch: fence.epoch });
+      thread.places.set(writesKey(checkpoint), commit.seq);
+      thread.newest.set(checkpoint.ns, commit.seq);
+    }
     for (const write of commit.writes ?? []) put(thread, write);
     if (finish && run) this.#finish(run, finish.status, finish.outcome);
     return ok;
@@ -267,15 +276,13 @@ export class MemorySaver implements Saver {
   /** Ends the run's hold on its thread; `fenceOut` raises the epoch where the holder did not end it itself. */
   #release(run: Run, fenceOut: boolean): void {
     const thread = this.#thread(run.spec.threadId);
+    thread.waiting.delete(run.spec.runId);
     if (thread.activeRun !== run.spec.runId) return;
     thread.nonce = "";
     if (fenceOut) thread.epoch += 1;
-    let next: Run | undefined;
-    for (const other of this.#store.runs.values()) {
-      if (other.spec.threadId !== run.spec.threadId || isTerminal(other.state.status)) continue;
-      if (!next || other.ticket < next.ticket) next = other;
-    }
-    thread.activeRun = next?.spec.runId ?? null;
+    // In the order of their tickets: the first that is not over.
+    const [next] = thread.waiting;
+    thread.activeRun = next ?? null;
   }
 
   async head(threadId: string): Promise<ThreadHead | undefined> {
@@ -290,11 +297,9 @@ export class MemorySaver implements Saver {
     if (!thread) return undefined;
     const wanted = checkpointId ?? (ns === "" ? thread.head.checkpointId : undefined);
     if (wanted === null) return undefined;
-    let found: Row | undefined;
-    for (const row of thread.rows.values()) {
-      if (row.checkpoint.ns !== ns || (wanted !== undefined && row.checkpoint.checkpointId !== wanted)) continue;
-      if (!found || row.seq > found.seq) found = row;
-    }
+    const seq =
+      wanted === undefined ? thread.newest.get(ns) : thread.places.get(writesKey({ ns, checkpointId: wanted }));
+    const found = seq === undefined ? undefined : thread.rows.get(seq);
     return found && this.#stored(threadId, thread, found);
   }
 
@@ -318,6 +323,8 @@ export class MemorySaver implements Saver {
     }
     for (const [runId, run] of this.#store.runs) if (run.spec.threadId === threadId) this.#store.runs.delete(runId);
     thread.rows.clear();
+    thread.places.clear();
+    thread.newest.clear();
     thread.writes.clear();
     thread.head = emptyHead;
     thread.nonce = "";
@@ -352,8 +359,11 @@ export class MemorySaver implements Saver {
         nonce: "",
         head: emptyHead,
         activeRun: null,
+        waiting: new Set(),
         nextTicket: 1,
         rows: new Map(),
+        places: new Map(),
+        newest: new Map(),
         writes: new Map(),
       };
       this.#store.threads.set(threadId, thread);

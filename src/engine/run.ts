@@ -121,7 +121,7 @@ class Attempt {
     this.#options.cancel.removeEventListener("abort", this.#onCancel);
     this.#options.lease.lost.removeEventListener("abort", this.#onLost);
     this.#cancelDeadline?.();
-    this.#stop.stop(new AgentmaticError("Cancelled", "the run has ended"));
+    this.#stop.stop(ended);
     this.#span.end();
   }
 
@@ -271,6 +271,9 @@ class Attempt {
     };
   }
 }
+
+/** Made once: an error's stack costs as much as several supersteps. */
+const ended: AgentmaticError = new AgentmaticError("Cancelled", "the run has ended");
 
 /** Targets of a stored Command are names, and packets as plain objects. */
 function targetOf(target: unknown): string | Send {
