@@ -27,6 +27,13 @@ const tools: Record<string, Tool> = {
         ? undefined
         : "install your system's Postgres package, or set AGENTMATIC_TEST_POSTGRES=postgres://… to a server's URL",
   },
+  langgraph: {
+    what: "LangGraph.js, to compare with, into tools/langgraph",
+    missing: () =>
+      isInstalled(join(root, "tools", "langgraph"))
+        ? undefined
+        : "run the command again where npm reaches its registry",
+  },
   package: {
     what: "the package checkers publint and attw into tools/package",
     missing: () =>

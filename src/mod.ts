@@ -9,7 +9,6 @@ export type { OpenInterrupt } from "./checkpoint/interrupts.ts";
 export { MemorySaver, type MemorySaverOptions, MemoryStore } from "./checkpoint/memory.ts";
 export type * from "./checkpoint/saver.ts";
 export { AgentmaticError, type ErrorCode, errorCodes } from "./errors.ts";
-export type { GraphOptions, Node, NodeOptions, NodeReturn, Path, SpecOf, StateInit } from "./graph/builder.ts";
 export { Annotation, type Channel, type ChannelSpec, type StateOf, type UpdateFor } from "./graph/channels.ts";
 export { Command, type CommandFields, Overwrite, type OverwriteValue, Send } from "./graph/command.ts";
 export {
@@ -25,6 +24,7 @@ export {
   type TaskOptions,
 } from "./graph/context.ts";
 export type { CompileOptions } from "./graph/draft.ts";
+export type { GraphOptions, PartInit, SpecOf, StateInit } from "./graph/init.ts";
 export { anyValue, barrier, ephemeral, type TopicOptions, topic, untracked } from "./graph/kinds.ts";
 export {
   type MessagesOf,
@@ -35,6 +35,7 @@ export {
   removeMessage,
   type WithId,
 } from "./graph/messages.ts";
+export type { Node, NodeOptions, NodeReturn, Path } from "./graph/node.ts";
 export { END, INTERRUPT, type Migrate, type Plan, START, type StoredState } from "./graph/plan.ts";
 export type { JsonSchema, StandardIssue, StandardResult, StandardSchema } from "./graph/schema.ts";
 export { MessagesValue, ReducedValue, StateSchema, UntrackedValue } from "./graph/state-schema.ts";

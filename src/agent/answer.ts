@@ -3,7 +3,7 @@ import type { LanguageModelV4Content, LanguageModelV4GenerateResult, SharedV4Pro
 import { AgentmaticError } from "../errors.ts";
 import type { AgentMessage } from "./messages.ts";
 
-type AssistantMessage = Extract<AgentMessage, { role: "assistant" }>;
+export type AssistantMessage = Extract<AgentMessage, { role: "assistant" }>;
 type Part = AssistantMessage["content"][number];
 
 /** Throws `Unavailable` where the model gave up, and `Unsupported` for an approval that only the provider can be given. */

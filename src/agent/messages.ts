@@ -1,6 +1,7 @@
 /** A conversation as the state keeps it: the AI SDK's prompt messages, plain values through and through. */
 import type { LanguageModelV4Message } from "@ai-sdk/provider";
 import { invalid } from "../errors.ts";
+import { isRemoval, messagesReducer, type RemoveMessage } from "../graph/messages.ts";
 
 /**
  * One message. `user`, `assistant` and `tool`; the system prompt belongs to the agent and not to the thread. A message
@@ -13,7 +14,7 @@ export type MessageInput =
   | AgentMessage
   | { readonly role: "user" | "assistant"; readonly content: string; readonly id?: string };
 
-export type MessagesUpdate = MessageInput | readonly MessageInput[];
+export type MessagesUpdate = MessageInput | RemoveMessage | readonly (MessageInput | RemoveMessage)[];
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -32,20 +33,15 @@ const partsOf: Readonly<Record<AgentMessage["role"], Readonly<Record<string, rea
   tool: { "tool-result": ["toolCallId", "toolName"], "tool-approval-response": ["approvalId"] },
 };
 
-/** The reducer of the `messages` channel: appends, or replaces in place where the id is known. */
+/** The reducer of the `messages` channel: appends, replaces in place where the id is known, removes. */
 export function addMessages(current: readonly AgentMessage[], update: MessagesUpdate): readonly AgentMessage[] {
-  const messages = [...current];
-  const places = new Map<string, number>();
-  current.forEach(({ id }, index) => {
-    if (id !== undefined) places.set(id, index);
-  });
-  for (const message of readMessages(update)) {
-    const place = message.id === undefined ? undefined : places.get(message.id);
-    if (place !== undefined) messages[place] = message;
-    else messages.push(message);
-    if (message.id !== undefined && place === undefined) places.set(message.id, messages.length - 1);
-  }
-  return messages;
+  return messagesReducer<AgentMessage>(current, readUpdate(update));
+}
+
+/** As `readMessages`; what is to be removed may stand among the messages. */
+export function readUpdate(value: unknown): (AgentMessage | RemoveMessage)[] {
+  if (!Array.isArray(value)) return [isRemoval(value) ? value : readMessage(value, "messages")];
+  return value.map((entry, index) => (isRemoval(entry) ? entry : readMessage(entry, `messages[${index}]`)));
 }
 
 /** Throws `InvalidArgument` with the path, as in `messages[2].role`, for what is no message. */

@@ -1,13 +1,17 @@
 /** The models that an agent can speak with: any of the AI SDK's, by its provider interface. */
 import type {
   LanguageModelV3,
+  LanguageModelV3CallOptions,
   LanguageModelV3Content,
-  LanguageModelV3Prompt,
+  LanguageModelV3File,
+  LanguageModelV3StreamPart,
   LanguageModelV4,
   LanguageModelV4CallOptions,
   LanguageModelV4Content,
+  LanguageModelV4File,
   LanguageModelV4GenerateResult,
   LanguageModelV4Message,
+  LanguageModelV4StreamPart,
   SharedV4FileData,
 } from "@ai-sdk/provider";
 import { AgentmaticError, invalid } from "../errors.ts";
@@ -37,17 +41,30 @@ export async function generate(
   options: LanguageModelV4CallOptions,
 ): Promise<LanguageModelV4GenerateResult> {
   if (model.specificationVersion === "v4") return await model.doGenerate(options);
-  const { tools, toolChoice, abortSignal, prompt } = options;
-  const result = await model.doGenerate({
-    prompt: prompt.map(messageToV3) as LanguageModelV3Prompt,
-    ...(tools ? { tools } : {}),
-    ...(toolChoice ? { toolChoice } : {}),
-    ...(abortSignal ? { abortSignal } : {}),
-  });
+  const result = await model.doGenerate(optionsToV3(options));
   return { ...result, content: result.content.map(contentFromV3) };
 }
 
+/** Undefined for a model that cannot stream, whatever its type says. */
+export async function openStream(
+  model: LanguageModel,
+  options: LanguageModelV4CallOptions,
+): Promise<ReadableStream<LanguageModelV4StreamPart> | undefined> {
+  if (typeof (model as Partial<LanguageModel>).doStream !== "function") return undefined;
+  if (model.specificationVersion === "v4") return (await model.doStream(options)).stream;
+  const { stream } = await model.doStream(optionsToV3(options));
+  return stream.pipeThrough(
+    new TransformStream<LanguageModelV3StreamPart, LanguageModelV4StreamPart>({
+      transform: (part, controller) => controller.enqueue(part.type === "file" ? fileFromV3(part) : part),
+    }),
+  );
+}
+
 // The two versions differ in how they carry files, and in parts that only version 4 has.
+
+function optionsToV3({ reasoning: _reasoning, ...options }: LanguageModelV4CallOptions): LanguageModelV3CallOptions {
+  return { ...options, prompt: options.prompt.map(messageToV3) } as LanguageModelV3CallOptions;
+}
 
 function messageToV3(message: LanguageModelV4Message): object {
   if (message.role === "system") return message;
@@ -71,7 +88,11 @@ function dataToV3(data: SharedV4FileData): string | Uint8Array | URL {
 }
 
 function contentFromV3(content: LanguageModelV3Content): LanguageModelV4Content {
-  return content.type === "file" ? { ...content, data: { type: "data", data: content.data } } : content;
+  return content.type === "file" ? fileFromV3(content) : content;
+}
+
+function fileFromV3(file: LanguageModelV3File): LanguageModelV4File {
+  return { ...file, data: { type: "data", data: file.data } };
 }
 
 function unsupported(what: string): AgentmaticError {

@@ -40,6 +40,7 @@ export function createReactAgent(options: ReactAgentOptions): CompiledGraph<Agen
   if (system !== undefined && typeof system !== "string") throw invalid("system", "must be text");
   const model = checkModel(llm, "llm");
   const tools = checkTools(given, "tools");
+  const byName = new Map(tools.map((one) => [one.name, one]));
   const described = tools.length > 0 ? { tools: tools.map(describe), toolChoice: { type: "auto" } as const } : {};
   return new StateGraph<AgentChannels>({
     messages: Annotation<readonly AgentMessage[], MessagesUpdate>({ reducer: addMessages, default: () => [] }),
@@ -49,7 +50,10 @@ export function createReactAgent(options: ReactAgentOptions): CompiledGraph<Agen
       const answer = await generate(model, { prompt, abortSignal: context.signal, ...described });
       return { messages: messageOf(answer, context.taskId) };
     })
-    .addNode<ToolCall>("tools", async (call, context) => ({ messages: await runCall(tools, call, context) }))
+    .addNode<ToolCall>("tools", async (call, context) => {
+      const { messages } = await runCall(byName, call, context);
+      return { messages };
+    })
     .addEdge(START, "agent")
     .addConditionalEdges("agent", ({ messages }) => nextOf(messages.at(-1)), ["tools", END])
     .addEdge("tools", "agent")

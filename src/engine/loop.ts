@@ -25,7 +25,7 @@ import {
   type TaskOutcome,
   type TaskResult,
 } from "./step.ts";
-import { Superstep } from "./superstep.ts";
+import { readDone, Superstep } from "./superstep.ts";
 import { checkedInput, runEntry } from "./task.ts";
 
 export interface LoopOptions {
@@ -107,6 +107,16 @@ export class GraphLoop {
     const keys = new Set(writes.map(keyOf));
     this.#beside = [...this.#beside.filter((write) => !keys.has(keyOf(write))), ...writes];
     this.#apply(commandsOf(this.#snapshot.checkpointId, writes));
+  }
+
+  /** Tasks of the superstep that is due which have finished before. */
+  finished(): readonly TaskOutcome[] {
+    const done = new Map(this.#beside.filter(({ kind }) => kind === "done").map((write) => [write.taskId, write]));
+    if (done.size === 0) return [];
+    return planTasks(this.#plan, this.#snapshot, this.#ns).flatMap((task) => {
+      const write = done.get(task.id);
+      return write ? [{ task, result: readDone(write) }] : [];
+    });
   }
 
   /** Applies an input and commits it. A rest where nothing follows it. */
@@ -220,7 +230,7 @@ export class GraphLoop {
   ): Rest | undefined | Promise<Rest | undefined> {
     const { snapshot } = advanced;
     const due = snapshot.next.length + snapshot.sends.length > 0;
-    const stops = due && this.#stopsAt(snapshot, outcomes);
+    const stops = this.#stopsAt(snapshot, outcomes, due);
     const rest: Rest | undefined =
       due && !stops ? undefined : { status: stops ? "interrupted" : "succeeded", interrupts: [] };
     const taken = source === "loop" ? this.#taken + 1 : this.#taken;
@@ -315,7 +325,7 @@ export class GraphLoop {
     this.#note(changed);
   }
 
-  #stopsAt(snapshot: Snapshot, outcomes: readonly TaskOutcome[]): boolean {
+  #stopsAt(snapshot: Snapshot, outcomes: readonly TaskOutcome[], due: boolean): boolean {
     const { interruptBefore, interruptAfter, interruptBeforeWhen, interruptAfterWhen } = this.#plan;
     const { settings } = this.#scope;
     const ran = () => outcomes.map(({ task }) => task.node.name);
@@ -327,11 +337,11 @@ export class GraphLoop {
     if (interruptAfter.size > 0 || settings.interruptAfter) {
       if (named(ran(), interruptAfter, settings.interruptAfter)) return true;
     }
-    if (interruptBefore.size > 0 || settings.interruptBefore) {
+    if (due && (interruptBefore.size > 0 || settings.interruptBefore)) {
       if (named(next(), interruptBefore, settings.interruptBefore)) return true;
     }
     if (interruptAfterWhen && outcomes.length > 0 && this.#asks(interruptAfterWhen, snapshot, ran())) return true;
-    return interruptBeforeWhen !== undefined && this.#asks(interruptBeforeWhen, snapshot, next());
+    return due && interruptBeforeWhen !== undefined && this.#asks(interruptBeforeWhen, snapshot, next());
   }
 
   #asks(predicate: NonNullable<Plan["interruptBeforeWhen"]>, snapshot: Snapshot, names: readonly string[]): boolean {
@@ -350,7 +360,7 @@ export class GraphLoop {
     const ns = this.#ns;
     if (wants("updates")) {
       for (const { task, result } of outcomes) {
-        const data = result.updates.length === 0 ? null : Object.fromEntries(result.updates);
+        const data = Object.fromEntries(result.updates);
         emit(eventOf(scope, ns, "updates", { node: task.node.name, data }, seq));
       }
     }
@@ -377,9 +387,28 @@ function keyOf({ taskId, kind }: TaskWrites): string {
 }
 
 function stepLimit(plan: Plan, taken: number, tasks: readonly Task[]): AgentmaticError {
-  const due = [...new Set(tasks.map(({ node }) => node.name))].slice(0, 5).join(", ");
-  const text = `graph "${plan.name}": the run took ${taken} supersteps, its limit, and is not at an end: ${due} would be next`;
-  return new AgentmaticError("StepLimit", text, { details: { graph: plan.name } });
+  const due = [...new Set(tasks.map(({ node }) => node.name))];
+  const round = due.map((name) => roundOf(plan, name)).find((found) => found !== undefined);
+  const why = round
+    ? `the round ${round.join(" -> ")} has no way out but an interrupt or a Command`
+    : `${due.slice(0, namesShown).join(", ")} would be next`;
+  const text = `graph "${plan.name}": the run took ${taken} supersteps, its limit, and is not at an end: ${why}`;
+  return new AgentmaticError("StepLimit", text, { details: { graph: plan.name, node: due[0] ?? "" } });
+}
+
+const namesShown = 5;
+
+/** The round of plain edges that a node stands in, where there is no other way on. */
+function roundOf(plan: Plan, start: string): readonly string[] | undefined {
+  const path: string[] = [];
+  for (let name = start; !path.includes(name); ) {
+    path.push(name);
+    const node = plan.nodes.get(name);
+    if (!node || node.branches.length > 0 || node.edges.length !== 1 || node.joins.length > 0) return undefined;
+    name = node.edges[0]!;
+    if (name === start) return [...path, start];
+  }
+  return undefined;
 }
 
 /** The interrupts of a graph inside a node, on their way to the graph around it. */

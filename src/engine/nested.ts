@@ -6,6 +6,7 @@ import { GraphLoop, interruptOf, outputOf, type Rest } from "./loop.ts";
 import { Outside } from "./outside.ts";
 import type { NestedCall, RunScope } from "./scope.ts";
 import type { Values } from "./state.ts";
+import { fromGraph } from "./task.ts";
 
 /** Graphs inside graphs; deeper than this is a recursion without an end. */
 const depthMax = 32;
@@ -28,7 +29,7 @@ export async function runNested(call: NestedCall): Promise<Values> {
     // The store's word, or the worker's: it ends the whole attempt, whatever the calling node makes of it.
     if (thrown instanceof Outside) scope.stop.stop(thrown);
     else if (loop.leftover.length > 0 && !scope.stop.stopped) await scope.journal.save(loop.leftover);
-    throw thrown;
+    throw fromGraph(thrown);
   }
   if (rest.status === "interrupted") throw interruptOf(rest);
   return outputOf(plan, loop.snapshot.values);

@@ -41,6 +41,8 @@ export interface SuperstepResult {
 }
 
 const none: ReadonlyMap<string, TaskWrites> = new Map();
+/** For tasks beside one that failed, to come to their end. */
+const graceMs = 1_000;
 
 export class Superstep {
   readonly #options: SuperstepOptions;
@@ -53,6 +55,7 @@ export class Superstep {
   /** What earlier attempts or runs have finished, by task. */
   readonly #done: ReadonlyMap<string, TaskWrites>;
   #running = 0;
+  #failing = false;
   #saved: Promise<void> | undefined;
 
   constructor(options: SuperstepOptions) {
@@ -61,9 +64,9 @@ export class Superstep {
     this.#done = done.length > 0 ? new Map(done.map((write) => [write.taskId, write])) : none;
   }
 
-  /** Writes of finished tasks that are not known to be stored. */
+  /** What a superstep that failed leaves for the next try: what finished, and what was asked. */
   get unsaved(): readonly TaskWrites[] {
-    return [...this.#saving, ...this.#unsaved];
+    return [...this.#saving, ...this.#unsaved, ...this.#interrupted];
   }
 
   /** Rejects with the first task's error; the others are left to themselves. */
@@ -98,22 +101,42 @@ export class Superstep {
   #restore(task: Task): boolean {
     const done = this.#done.get(task.id);
     if (!done) return false;
-    const [updates, goto, sends, handled = false] = decodeValue(done.data) as DoneData;
-    this.#outcomes.push({ task, result: { updates, goto, sends, ...(handled ? { handled } : {}) } });
+    this.#outcomes.push({ task, result: readDone(done) });
     return true;
   }
 
   async #executeAll(due: readonly Task[]): Promise<void> {
     const most = this.#options.scope.settings.maxConcurrency ?? this.#options.place.plan.maxConcurrency ?? due.length;
     if (most >= due.length) {
-      await Promise.all(due.map((task) => this.#executeAndSave(task)));
+      await this.#allOf(due.map((task) => this.#executeAndSave(task)));
       return;
     }
     let next = 0;
     const lane = async () => {
-      for (let task = due[next++]; task; task = due[next++]) await this.#executeAndSave(task);
+      for (let task = due[next++]; task && !this.#failing; task = due[next++]) await this.#executeAndSave(task);
     };
-    await Promise.all(Array.from({ length: most }, lane));
+    await this.#allOf(Array.from({ length: most }, lane));
+  }
+
+  /**
+   * Rejects with the first failure, once the others have come to their ends or had some time to: what they did until
+   * then need not be done again.
+   */
+  async #allOf(work: readonly Promise<void>[]): Promise<void> {
+    const { timers } = this.#options.scope.ports;
+    try {
+      await Promise.all(work);
+    } catch (thrown) {
+      this.#failing = true;
+      await new Promise<void>((resolve) => {
+        const cancel = timers.after(graceMs, resolve);
+        void Promise.allSettled(work).then(() => {
+          cancel();
+          resolve();
+        });
+      });
+      throw thrown;
+    }
   }
 
   async #executeAndSave(task: Task): Promise<void> {
@@ -287,6 +310,12 @@ export class Superstep {
     const { scope, place } = this.#options;
     scope.emit(eventOf(scope, place.ns, "tasks", { node: task.node.name, taskId: task.id, data }));
   }
+}
+
+/** A finished task's result, from what is stored of it. */
+export function readDone(write: TaskWrites): TaskResult {
+  const [updates, goto, sends, handled = false] = decodeValue(write.data) as DoneData;
+  return { updates, goto, sends, ...(handled ? { handled } : {}) };
 }
 
 function attributesOf(scope: RunScope, place: Place, node: string): Record<string, string | number> {

@@ -137,9 +137,18 @@ async function failed(plan: Plan, node: string, thrown: unknown, context: NodeCo
   throw passes(thrown) ? thrown : nodeFailed(plan, node, thrown);
 }
 
+/** Errors of graphs inside nodes: their codes are the engine's own words. */
+const ofGraphs: WeakSet<object> = new WeakSet();
+
+export function fromGraph(thrown: unknown): unknown {
+  if (AgentmaticError.is(thrown)) ofGraphs.add(thrown);
+  return thrown;
+}
+
 /** Always wrapped: an error code that a tool threw must not be taken for the store's. */
 export function nodeFailed(plan: Plan, node: string, thrown: unknown): AgentmaticError {
-  if (AgentmaticError.is(thrown, "BudgetExceeded", "CircuitOpen", "Timeout")) {
+  const own = AgentmaticError.is(thrown) && ofGraphs.has(thrown);
+  if (own || AgentmaticError.is(thrown, "BudgetExceeded", "CircuitOpen", "Timeout")) {
     const details = { ...thrown.details, node };
     return new AgentmaticError(thrown.code, `graph "${plan.name}", node "${node}": ${thrown.message}`, {
       cause: thrown,

@@ -89,8 +89,11 @@ export async function applyEdit(
   const node = plan.nodes.get(name);
   if (!node) throw invalid("asNode", `graph "${plan.name}" has no node "${name}"`);
   const { result, preview } = await outcomeOf(plan, from, node, values, context(name));
-  const outcome = preview ? { task: { node, path: "" }, result, preview } : { task: { node, path: "" }, result };
-  await loop.place(advance(plan, from, [outcome], scope.runId), "update", [], "succeeded");
+  // Tasks of the same superstep that had finished are part of what the edit completes.
+  const finished = loop.finished().filter(({ task }) => task.node.name !== name);
+  const alone = finished.length === 0 && preview ? { preview } : {};
+  const outcomes = [...finished, { task: { node, path: `0|${name}` }, result, ...alone }];
+  await loop.place(advance(plan, from, outcomes, scope.runId), "update", [], "succeeded");
   return { status: "succeeded", interrupts: [] };
 }
 

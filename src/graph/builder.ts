@@ -1,141 +1,81 @@
 /** Collects nodes and edges and compiles them to a plan. The runnable `StateGraph` is in `local/`. */
-import { AgentmaticError, invalid } from "../errors.ts";
-import { type BreakerPolicy, checkBreaker } from "../policy/breaker.ts";
-import { type CachePolicy, checkCache } from "../policy/cache.ts";
-import type { NodeErrorInfo } from "../policy/error-handler.ts";
-import { checkRetry, type RetryPolicy } from "../policy/retry.ts";
-import { readTimeout, type TimeoutPolicy } from "../policy/timeout.ts";
-import type { ChannelSpec, StateOf, UpdateFor } from "./channels.ts";
-import type { Command, Send } from "./command.ts";
+import { invalid } from "../errors.ts";
+import type { ChannelSpec, StateOf } from "./channels.ts";
 import { compilePlan } from "./compile.ts";
-import type { Nestable, NodeContext } from "./context.ts";
-import { type BranchDraft, type CompileOptions, graphError, type NodeDraft, type NodePolicies } from "./draft.ts";
-import { END, type ErrorHandler, type NodeFunction, type PathFunction, type Plan, START, type Target } from "./plan.ts";
-import { isStandardSchema, type StandardSchema } from "./schema.ts";
+import type { Nestable } from "./context.ts";
 import {
-  type ChannelsOf,
-  channelSpec,
-  type Fields,
-  isObjectSchema,
-  namesOf,
-  type StateSchema,
-} from "./state-schema.ts";
+  type BranchDraft,
+  type CompileOptions,
+  type EdgeDraft,
+  graphError,
+  type NodeDraft,
+  type PolicyDraft,
+} from "./draft.ts";
+import type { Settings } from "./function.ts";
+import { channelSpec, type GraphOptions, partOf, readInit, type SpecOf, type StateInit } from "./init.ts";
+import { draftNode, type Node, type NodeDefaults, type NodeOptions, type Path, policiesOf } from "./node.ts";
+import { END, type PathFunction, type Plan, START } from "./plan.ts";
+import { isStandardSchema } from "./schema.ts";
 
-export interface NodeOptions<S extends ChannelSpec = ChannelSpec> {
-  /** Nodes that this one may name in `Command.goto`: for the check that every node can be reached, and for drawings. */
-  ends?: readonly string[];
-  /** Channels this node writes: lets two writers of one last-value channel in one superstep be found at compile time. */
-  writes?: readonly string[];
-  /** What the node is given: names of channels, or an object of them; an object schema checks it, too. */
-  input?: readonly string[] | ChannelSpec | StandardSchema;
-  /** Runs once nothing else is due. */
-  defer?: boolean;
-  retryPolicy?: RetryPolicy | readonly RetryPolicy[];
-  /** Milliseconds for one try, or more finely. */
-  timeout?: number | TimeoutPolicy;
-  cachePolicy?: CachePolicy;
-  circuitBreaker?: BreakerPolicy;
-  /** Called after the last try failed; what it returns stands in for the node, whose own edges are not followed. */
-  errorHandler?: (
-    state: StateOf<S>,
-    failure: NodeErrorInfo,
-    context: NodeContext,
-  ) => NodeReturn<S> | Promise<NodeReturn<S>>;
-  /** For people and drawings. */
-  metadata?: Readonly<Record<string, unknown>>;
-}
+/** A function, or a compiled graph, whose channels of the same names are shared. */
+type Runnable<S extends ChannelSpec, Context> = Node<S, StateOf<S>, Context> | Nestable;
+type Entry<S extends ChannelSpec, Context> = readonly [
+  name: string,
+  run: Runnable<S, Context>,
+  options?: NodeOptions<S, Context>,
+];
+/** Nodes by name, or as a list of names and what they run. */
+export type NodeList<S extends ChannelSpec, Context = Settings> =
+  | Readonly<Record<string, Runnable<S, Context>>>
+  | readonly Entry<S, Context>[];
+/** Names of nodes, or keys that a path may answer and the nodes that they stand for. */
+export type Targets = readonly string[] | Readonly<Record<string, string>>;
 
-export type NodeReturn<S extends ChannelSpec> =
-  | UpdateFor<S>
-  | Command<UpdateFor<S>>
-  | Send
-  | readonly (UpdateFor<S> | Command<UpdateFor<S>> | Send)[]
-  | null
-  | undefined
-  // biome-ignore lint/suspicious/noConfusingVoidType: a node function that returns nothing is of type void
-  | void;
-
-export type Node<S extends ChannelSpec, Input = StateOf<S>> = (
-  state: Input,
-  context: NodeContext,
-) => NodeReturn<S> | Promise<NodeReturn<S>>;
-
-export type Path<S extends ChannelSpec> = (
-  state: StateOf<S>,
-  context: NodeContext,
-) => Answer | readonly Answer[] | Promise<Answer | readonly Answer[]>;
-export type Answer = Target | boolean | number;
-
-/** What describes a state: channels, fields with schemas, or an object schema such as zod's. */
-export type StateInit = ChannelSpec | StateSchema<Fields> | StandardSchema;
-
-export type SpecOf<I> =
-  I extends StateSchema<infer F>
-    ? ChannelsOf<F>
-    : I extends { readonly shape: infer F extends Fields }
-      ? ChannelsOf<F>
-      : I extends ChannelSpec
-        ? I
-        : ChannelSpec;
-
-/** Parts of the state that callers give and get, and what they give besides. */
-export interface GraphOptions {
-  /** Channels that an input may have; an object schema checks it, too. */
-  input?: readonly string[] | StateInit;
-  /** Channels that a result has. */
-  output?: readonly string[] | StateInit;
-  /** Checks the `context` of a run. */
-  context?: StandardSchema;
-}
-
-type AnyNode<S extends ChannelSpec> = Node<S> | Nestable;
-
-export class GraphBuilder<S extends ChannelSpec> {
+export class GraphBuilder<S extends ChannelSpec, Context = Settings> {
   readonly #spec: S;
   readonly #options: GraphOptions;
   readonly #nodes: Map<string, NodeDraft> = new Map();
-  readonly #edges: { readonly from: readonly string[]; readonly to: string }[] = [];
+  readonly #edges: EdgeDraft[] = [];
   readonly #branches: BranchDraft[] = [];
+  #defaults: PolicyDraft = {};
 
   /** `init` may also be `{ state, input, output, context }`. Throws `InvalidArgument`, naming the field. */
-  constructor(init: unknown, options: GraphOptions | StandardSchema = {}) {
-    const whole = isWhole(init) ? init : undefined;
-    this.#spec = channelSpec("state", whole ? whole.state : init) as S;
-    const given: GraphOptions = isStandardSchema(options) ? { context: options } : options;
-    this.#options = whole ? { ...given, ...whole } : given;
-    const { context } = this.#options;
-    if (context !== undefined && !isStandardSchema(context)) throw invalid("context", "must be a Standard Schema");
+  constructor(init: unknown, options: unknown = {}) {
+    const read = readInit(init, options);
+    this.#spec = channelSpec("state", read.state) as S;
+    this.#options = read.options;
   }
 
-  /** A function, or a compiled graph, whose channels of the same names are shared. Throws `InvalidGraph` for a name that is taken or reserved. */
-  addNode<Input = StateOf<S>>(name: string, run: Node<S, Input> | Nestable, options?: NodeOptions<S>): this;
-  addNode(
-    nodes: Readonly<Record<string, AnyNode<S>>> | readonly (readonly [string, AnyNode<S>, NodeOptions<S>?])[],
+  /**
+   * Adds a node, or several. Throws `InvalidGraph` for a name that is taken or reserved, and for options that cannot be.
+   */
+  addNode<I extends StateInit>(
+    name: string,
+    run: Node<S, StateOf<SpecOf<I>>, Context> | Nestable,
+    options: NodeOptions<S, Context> & { input: I },
   ): this;
-  addNode(
-    first: string | Readonly<Record<string, AnyNode<S>>> | readonly (readonly [string, AnyNode<S>, NodeOptions<S>?])[],
-    run?: unknown,
-    options: NodeOptions<S> = {},
-  ): this {
-    if (typeof first === "string") this.#add(first, run, options);
-    else if (Array.isArray(first)) for (const [name, one, own] of first) this.#add(name, one, own ?? {});
-    else if (typeof first === "object" && first !== null)
-      for (const [name, one] of Object.entries(first)) this.#add(name, one, {});
-    else throw graphError(String(first), "a node needs a name");
+  addNode<const K extends readonly (keyof S & string)[]>(
+    name: string,
+    run: Node<S, Pick<StateOf<S>, K[number]>, Context> | Nestable,
+    options: NodeOptions<S, Context> & { input: K },
+  ): this;
+  addNode<Input = StateOf<S>>(
+    name: string,
+    run: Node<S, Input, Context> | Nestable,
+    options?: NodeOptions<S, Context>,
+  ): this;
+  addNode(nodes: NodeList<S, Context>): this;
+  addNode(first: unknown, run?: unknown, options: unknown = {}): this {
+    if (typeof first !== "object" || first === null) this.#add(first, run, options);
+    else for (const [name, one, own] of entriesOf("addNode", first)) this.#add(name, one, own);
     return this;
   }
 
   /** Adds nodes and an edge from each to the next. */
-  addSequence(
-    nodes: readonly (readonly [string, AnyNode<S>, NodeOptions<S>?])[] | Readonly<Record<string, AnyNode<S>>>,
-  ): this {
-    const list = Array.isArray(nodes)
-      ? (nodes as readonly (readonly [string, AnyNode<S>, NodeOptions<S>?])[])
-      : Object.entries(nodes);
-    if (list.length === 0) throw invalid("addSequence", "needs a node at least");
+  addSequence(nodes: NodeList<S, Context>): this {
     let before: string | undefined;
-    for (const [name, run, options] of list as readonly (readonly [string, AnyNode<S>, NodeOptions<S>?])[]) {
-      this.#add(name, run, options ?? {});
+    for (const [name, run, options] of entriesOf("addSequence", nodes)) {
+      this.#add(name, run, options);
       if (before !== undefined) this.addEdge(before, name);
       before = name;
     }
@@ -144,38 +84,43 @@ export class GraphBuilder<S extends ChannelSpec> {
 
   /** From one node to another; from several: the target runs once all of them have finished. */
   addEdge(from: string | readonly string[], to: string): this {
-    if (typeof from !== "string" && !Array.isArray(from))
+    if (typeof from !== "string" && !(Array.isArray(from) && from.every((name) => typeof name === "string")))
       throw invalid("from", "must be a node's name or a list of them");
-    this.#edges.push({ from: typeof from === "string" ? [from] : [...from], to });
+    if (typeof to !== "string") throw invalid("to", "must be a node's name");
+    this.#edges.push({ from: typeof from === "string" ? [from] : [...new Set(from)], to });
     return this;
   }
 
   /**
-   * After `from`, `path` decides: a node's name, `END`, a `Send`, several of them, or a key of `targets`.
-   * With a list of targets only those may be named.
+   * After `from`, `path` decides: a node's name, `END`, a `Send`, several of them, or a key of `targets`. With a list of
+   * targets only those may be named; `Send` may name any node.
    */
-  addConditionalEdges(
-    from: string,
-    path: Path<S>,
-    targets?: readonly string[] | Readonly<Record<string, string>>,
-  ): this;
+  addConditionalEdges(from: string, path: Path<S, Context>, targets?: Targets): this;
   addConditionalEdges(edge: {
     readonly source: string;
-    readonly path: Path<S>;
-    readonly pathMap?: readonly string[] | Readonly<Record<string, string>>;
+    readonly path: Path<S, Context>;
+    readonly pathMap?: Targets;
   }): this;
   addConditionalEdges(first: unknown, given?: unknown, map?: unknown): this {
     const edge =
       typeof first === "object" && first !== null
-        ? (first as { source: string; path: unknown; pathMap?: unknown })
-        : { source: first as string, path: given, pathMap: map };
+        ? (first as { source: unknown; path: unknown; pathMap?: unknown })
+        : { source: first, path: given, pathMap: map };
     const { source: from, path, pathMap: targets } = edge;
+    if (typeof from !== "string") throw invalid("source", "must be a node's name");
     if (typeof path !== "function") throw graphError(from, "a conditional edge needs a function");
-    if (targets !== undefined && (typeof targets !== "object" || targets === null)) {
+    if (targets !== undefined && !isTargets(targets))
       throw graphError(from, "targets must be a list or a map of node names");
-    }
-    const names = Array.isArray(targets) ? byName(targets) : (targets as Readonly<Record<string, string>> | undefined);
-    this.#branches.push({ from, path: path as PathFunction, ...(names ? { targets: names } : {}) });
+    const names = Array.isArray(targets) ? Object.fromEntries(targets.map((name) => [name, name])) : targets;
+    this.#branches.push({ from, path: path as PathFunction, ...(names ? { targets: { ...names } } : {}) });
+    return this;
+  }
+
+  /** For nodes without a policy of their own, wherever they were added. Called again, it adds to what was said before. */
+  setNodeDefaults(defaults: NodeDefaults<S, Context>): this {
+    if (typeof defaults !== "object" || defaults === null)
+      throw invalid("setNodeDefaults", "takes an object of policies");
+    this.#defaults = { ...this.#defaults, ...policiesOf("*", defaults as NodeOptions) };
     return this;
   }
 
@@ -183,7 +128,7 @@ export class GraphBuilder<S extends ChannelSpec> {
     return this.addEdge(START, node);
   }
 
-  setConditionalEntryPoint(path: Path<S>, targets?: readonly string[] | Readonly<Record<string, string>>): this {
+  setConditionalEntryPoint(path: Path<S, Context>, targets?: Targets): this {
     return this.addConditionalEdges(START, path, targets);
   }
 
@@ -191,7 +136,7 @@ export class GraphBuilder<S extends ChannelSpec> {
     return this.addEdge(node, END);
   }
 
-  /** Throws `InvalidGraph`, naming the node, for a structure that cannot run. */
+  /** Throws `InvalidGraph`, naming the node, for a structure that cannot run; `InvalidArgument` for an option. */
   plan(options: CompileOptions = {}): Plan {
     const { input, output, context } = this.#options;
     const draft = {
@@ -199,84 +144,30 @@ export class GraphBuilder<S extends ChannelSpec> {
       nodes: [...this.#nodes.values()],
       edges: this.#edges,
       branches: this.#branches,
-      ...(input === undefined ? {} : { input: namesOf("input", input) }),
-      ...(isObjectSchema(input) ? { inputSchema: input } : {}),
-      ...(output === undefined ? {} : { output: namesOf("output", output) }),
-      ...(context === undefined ? {} : { contextSchema: context }),
+      defaults: this.#defaults,
+      ...(input === undefined ? {} : { input: partOf("input", input) }),
+      ...(output === undefined ? {} : { output: partOf("output", output) }),
+      ...(isStandardSchema(context) ? { contextSchema: context } : {}),
     };
     return compilePlan(draft, options);
   }
 
-  #add(name: string, run: unknown, options: NodeOptions<S>): void {
-    if (typeof name !== "string" || name === "") throw graphError(String(name), "a node needs a name");
-    if (name === START || name === END) throw graphError(name, "this name is reserved");
-    if (/[\n|#:]/.test(name)) throw graphError(name, "a name may not contain a line break or any of | # :");
-    if (this.#nodes.has(name)) throw graphError(name, "a node of this name is there already");
-    const subgraph = isNestable(run) ? { plan: run.plan as Plan, state: run.subgraphState } : undefined;
-    if (!subgraph && typeof run !== "function") throw graphError(name, "a node must be a function or a compiled graph");
-    for (const field of ["ends", "writes"] as const) {
-      if (options[field] !== undefined && !Array.isArray(options[field]))
-        throw graphError(name, `${field} must be a list`);
-    }
-    const { ends = [], writes = [], input, defer = false, metadata } = options;
-    if (typeof defer !== "boolean") throw graphError(name, "defer must be true or false");
-    this.#nodes.set(name, {
-      name,
-      run: subgraph ? notCalled : (run as NodeFunction),
-      ends,
-      writes,
-      defer,
-      ...(input === undefined ? {} : { input: namesOf(`node "${name}": input`, input) }),
-      ...(isObjectSchema(input) ? { inputSchema: input } : {}),
-      ...policiesOf(name, options as NodeOptions),
-      ...(subgraph ? { subgraph } : {}),
-      ...(metadata ? { metadata } : {}),
-    });
+  #add(name: unknown, run: unknown, options: unknown): void {
+    const draft = draftNode(name, run, (options ?? {}) as NodeOptions);
+    if (this.#nodes.has(draft.name)) throw graphError(draft.name, "a node of this name is there already");
+    this.#nodes.set(draft.name, draft);
   }
 }
 
-/** Throws `InvalidGraph`, naming node and field. */
-function policiesOf(name: string, options: NodeOptions): NodePolicies {
-  const { retryPolicy, timeout, cachePolicy, circuitBreaker, errorHandler } = options;
-  try {
-    const retry = retryPolicy === undefined ? undefined : Array.isArray(retryPolicy) ? retryPolicy : [retryPolicy];
-    for (const policy of retry ?? []) checkRetry("retryPolicy", policy);
-    if (cachePolicy !== undefined) checkCache("cachePolicy", cachePolicy);
-    if (circuitBreaker !== undefined) checkBreaker("circuitBreaker", circuitBreaker);
-    if (errorHandler !== undefined && typeof errorHandler !== "function")
-      throw invalid("errorHandler", "must be a function");
-    return {
-      ...(retry ? { retry } : {}),
-      ...(timeout === undefined ? {} : { timeout: readTimeout("timeout", timeout) }),
-      ...(cachePolicy ? { cache: cachePolicy } : {}),
-      ...(circuitBreaker ? { breaker: circuitBreaker } : {}),
-      ...(errorHandler ? { onError: errorHandler as ErrorHandler } : {}),
-    };
-  } catch (thrown) {
-    throw graphError(name, AgentmaticError.from(thrown).message);
-  }
+function entriesOf(place: string, nodes: unknown): readonly (readonly [string, unknown, unknown?])[] {
+  if (typeof nodes !== "object" || nodes === null) throw invalid(place, "takes a list of nodes or an object of them");
+  const list: readonly unknown[] = Array.isArray(nodes) ? nodes : Object.entries(nodes);
+  if (list.length === 0) throw invalid(place, "needs a node at least");
+  for (const entry of list) if (!Array.isArray(entry)) throw invalid(place, "takes nodes as [name, function, options]");
+  return list as readonly (readonly [string, unknown, unknown?])[];
 }
 
-function isNestable(value: unknown): value is Nestable {
-  return typeof value === "object" && value !== null && "plan" in value && "subgraphState" in value;
-}
-
-function notCalled(): never {
-  throw new AgentmaticError("Internal", "a graph as a node is run by the engine");
-}
-
-function isWhole(init: unknown): init is GraphOptions & { readonly state: StateInit } {
-  if (typeof init !== "object" || init === null || !("state" in init) || isStandardSchema(init)) return false;
-  const keys = Object.keys(init);
-  // An object of channels may have one that is called `state`.
-  const { state } = init as { state: unknown };
-  const isChannel =
-    typeof state === "function"
-      ? !isStandardSchema(state)
-      : typeof state === "object" && state !== null && "kind" in state && !("fields" in state);
-  return !isChannel && keys.every((key) => ["state", "input", "output", "context"].includes(key));
-}
-
-function byName(names: readonly string[]): Readonly<Record<string, string>> {
-  return Object.fromEntries(names.map((name) => [name, name]));
+function isTargets(value: unknown): value is Targets {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.values(value).every((name) => typeof name === "string");
 }

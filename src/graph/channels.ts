@@ -1,6 +1,7 @@
 /** State channels: how the values of one key of the state come together. */
-
+import { invalid } from "../errors.ts";
 import type { Overwrite, OverwriteValue } from "./command.ts";
+import type { NodeCall } from "./function.ts";
 import type { StandardSchema } from "./schema.ts";
 
 /** Thrown by nobody: marks "no value yet" inside the engine, which is not the same as `undefined`. */
@@ -45,20 +46,36 @@ type Resolved<E> = E extends () => infer C ? C : E;
 type ValueOf<E> = Resolved<E> extends Channel<infer V, infer _U> ? V : never;
 type UpdateOf<E> = Resolved<E> extends Channel<infer _V, infer U> ? U : never;
 
-export type StateOf<S extends ChannelSpec> = { [K in keyof S]: ValueOf<S[K]> };
+export type StateOf<S extends ChannelSpec> = { -readonly [K in keyof S]: ValueOf<S[K]> };
 export type UpdateFor<S extends ChannelSpec> = {
-  [K in keyof S]?: UpdateOf<S[K]> | Overwrite<ValueOf<S[K]>> | OverwriteValue<ValueOf<S[K]>>;
+  -readonly [K in keyof S]?: UpdateOf<S[K]> | Overwrite<ValueOf<S[K]>> | OverwriteValue<ValueOf<S[K]>>;
 };
+
+/** Channels that belong together. `typeof State.State` is the state's type, `.Update` a node's update, `.Node` a node. */
+export class AnnotationRoot<S extends ChannelSpec> {
+  /** Spread it to build on it: `Annotation.Root({ ...State.spec, more: Annotation<number> })`. */
+  readonly spec: S;
+  declare readonly State: StateOf<S>;
+  declare readonly Update: UpdateFor<S>;
+  declare readonly Node: NodeCall<StateOf<S>, UpdateFor<S>>;
+
+  constructor(spec: S) {
+    this.spec = spec;
+  }
+}
 
 export interface AnnotationFunction {
   <Value>(): Channel<Value, Value>;
   <Value, Update = Value>(options: ReducedOptions<Value, Update>): Channel<Value, Update>;
-  /** Groups channels; returns them as they are. */
-  Root<S extends ChannelSpec>(spec: S): S;
+  Root<S extends ChannelSpec>(spec: S): AnnotationRoot<S>;
 }
 
 function annotate<Value, Update = Value>(options?: ReducedOptions<Value, Update>): Channel<Value, Update> {
-  if (!options) return { kind: "last" };
+  if (options === undefined) return { kind: "last" };
+  if (typeof options?.reducer !== "function") throw invalid("Annotation.reducer", "must be a function");
+  if (options.default !== undefined && typeof options.default !== "function") {
+    throw invalid("Annotation.default", "must be a function");
+  }
   return { kind: "reduce", reduce: options.reducer, ...(options.default ? { initial: options.default } : {}) };
 }
 
@@ -67,8 +84,8 @@ function annotate<Value, Update = Value>(options?: ReducedOptions<Value, Update>
  * `Annotation<string>` without a call is a last-value channel too.
  */
 export const Annotation: AnnotationFunction = Object.assign(annotate, {
-  Root<S extends ChannelSpec>(spec: S): S {
-    return spec;
+  Root<S extends ChannelSpec>(spec: S): AnnotationRoot<S> {
+    return new AnnotationRoot(spec);
   },
 }) as AnnotationFunction;
 

@@ -1,65 +1,37 @@
 /** Checks a drafted graph and turns it into a plan. */
 import { AgentmaticError, invalid } from "../errors.ts";
+import type { CachePolicy } from "../policy/cache.ts";
 import { type Channel, type ChannelSpec, resolveChannel } from "./channels.ts";
-import { type CompileOptions, type Draft, graphError } from "./draft.ts";
-import {
-  type Branch,
-  END,
-  fanOutMaxDefault,
-  type Join,
-  maxStepsDefault,
-  type Plan,
-  type PlanNode,
-  START,
-} from "./plan.ts";
+import { checkStructure } from "./check.ts";
+import { type CompileOptions, type Draft, graphError, type NodeDraft, type PolicyDraft } from "./draft.ts";
+import { merged } from "./init.ts";
+import { END, fanOutMaxDefault, maxStepsDefault, type Plan, type PlanNode, START } from "./plan.ts";
+import { versionOf } from "./version.ts";
+import { type Ways, waysOf } from "./ways.ts";
 
 const concurrencyMax = 100_000;
 const fanOutLimit = 1_000_000;
 
-export function compilePlan(draft: Draft, options: CompileOptions): Plan {
+/** Throws `InvalidGraph`, naming graph and node, for a structure that cannot run; `InvalidArgument` for an option. */
+export function compilePlan(drafted: Draft, options: CompileOptions): Plan {
   checkOptions(options);
-  const channels = compileChannels(draft.spec);
-  const names = new Set(draft.nodes.map((node) => node.name));
-  for (const field of ["input", "output"] as const) {
-    for (const name of draft[field] ?? []) {
-      if (!channels.has(name)) throw invalid(`${field}.${name}`, "is no channel of the state");
-    }
-  }
+  const { name: graph = "graph" } = options;
+  const draft = withPrivate(drafted, graph);
+  const channels = compileChannels(draft.spec, graph);
   const ways = waysOf(draft);
-  checkEdges(draft, names);
-  checkReachable(draft, names, ways);
-  checkWriters(draft, channels, ways);
-  checkExits(draft, ways);
-  const joins: Join[] = draft.edges.filter(({ from }) => from.length > 1).map(joinOf);
-  // Drawn twice it is still one join.
-  const unique = [...new Map(joins.map((join) => [join.key, join])).values()];
-  const joinsFrom = new Map<string, number[]>();
-  unique.forEach(({ sources }, index) => {
-    for (const source of sources) joinsFrom.set(source, [...(joinsFrom.get(source) ?? []), index]);
-  });
-  const outgoing = (name: string): Pick<PlanNode, "edges" | "branches" | "joins"> => ({
-    edges: [...new Set(ways.edges.get(name) ?? [])].filter((to) => to !== END),
-    branches: ways.branches.get(name) ?? [],
-    joins: joinsFrom.get(name) ?? [],
-  });
-  const nodes = new Map<string, PlanNode>();
-  for (const { writes: _writes, ...node } of draft.nodes) {
-    for (const name of node.input ?? []) {
-      if (!channels.has(name)) throw graphError(node.name, `its input has "${name}", which is no channel`);
-    }
-    nodes.set(node.name, { ...node, ...outgoing(node.name) });
-  }
-  const interruptBefore = breakpoints("interruptBefore", options.interruptBefore, names);
-  const interruptAfter = breakpoints("interruptAfter", options.interruptAfter, names);
+  checkStructure(draft, channels, ways, graph);
+  const names = new Set(draft.nodes.map(({ name }) => name));
+  const interruptBefore = breakpoints("interruptBefore", options.interruptBefore, names, graph);
+  const interruptAfter = breakpoints("interruptAfter", options.interruptAfter, names, graph);
   const { maxSteps = maxStepsDefault, fanOutMax = fanOutMaxDefault, maxConcurrency, migrate, cache } = options;
-  const described = describe(draft, unique, [...interruptBefore].sort(), [...interruptAfter].sort(), options);
+  const { input, output, contextSchema } = draft;
   return {
-    name: options.name ?? "graph",
-    version: options.version ?? `h-${hash(described)}`,
+    name: graph,
+    version: options.version ?? versionOf(draft, ways.joins, interruptBefore, interruptAfter, options),
     channels,
-    nodes,
-    entry: outgoing(START),
-    joins: unique,
+    nodes: new Map(draft.nodes.map((node) => [node.name, planNode(node, draft.defaults, ways)])),
+    entry: outgoing(START, ways),
+    joins: ways.joins,
     interruptBefore,
     interruptAfter,
     ...(options.interruptBeforeWhen ? { interruptBeforeWhen: options.interruptBeforeWhen } : {}),
@@ -67,20 +39,113 @@ export function compilePlan(draft: Draft, options: CompileOptions): Plan {
     maxSteps,
     fanOutMax,
     ...(maxConcurrency === undefined ? {} : { maxConcurrency }),
-    ...(draft.input ? { input: draft.input } : {}),
-    ...(draft.output ? { output: draft.output } : {}),
-    ...(draft.inputSchema ? { inputSchema: draft.inputSchema } : {}),
-    ...(draft.contextSchema ? { contextSchema: draft.contextSchema } : {}),
+    ...(input ? { input: input.names } : {}),
+    ...(output ? { output: output.names } : {}),
+    ...(input?.schema ? { inputSchema: input.schema } : {}),
+    ...(contextSchema ? { contextSchema } : {}),
     ...(migrate ? { migrate } : {}),
     ...(cache ? { cache } : {}),
   };
 }
 
+function planNode(node: NodeDraft, defaults: PolicyDraft, ways: Ways): PlanNode {
+  const { name, run, ends, defer, input, subgraph, metadata } = node;
+  const { retry, timeout, cache, breaker, onError } = { ...defaults, ...policies(node) };
+  return {
+    name,
+    run,
+    ends,
+    defer,
+    ...outgoing(name, ways),
+    ...(input ? { input: input.names } : {}),
+    ...(input?.schema ? { inputSchema: input.schema } : {}),
+    ...(retry ? { retry } : {}),
+    ...(timeout ? { timeout } : {}),
+    ...(cache ? { cache: cache satisfies CachePolicy } : {}),
+    ...(breaker ? { breaker } : {}),
+    ...(onError ? { onError } : {}),
+    ...(subgraph ? { subgraph } : {}),
+    ...(metadata ? { metadata } : {}),
+  };
+}
+
+function policies(node: NodeDraft): PolicyDraft {
+  const own: Record<string, unknown> = {};
+  for (const field of ["retry", "timeout", "cache", "breaker", "onError"] as const) {
+    if (node[field] !== undefined) own[field] = node[field];
+  }
+  return own;
+}
+
+function outgoing(name: string, { edges, branches, joinsFrom }: Ways): Pick<PlanNode, "edges" | "branches" | "joins"> {
+  return {
+    edges: [...new Set(edges.get(name))].filter((to) => to !== END),
+    branches: branches.get(name) ?? [],
+    joins: joinsFrom.get(name) ?? [],
+  };
+}
+
+/**
+ * Channels that only an input, an output or a node's input describes belong to those alone: what does not ask for them
+ * is not given them.
+ */
+function withPrivate(draft: Draft, graph: string): Draft {
+  let { spec } = draft;
+  spec = merged("input", spec, draft.input?.spec);
+  spec = merged("output", spec, draft.output?.spec);
+  for (const { name, input } of draft.nodes) {
+    try {
+      spec = merged("input", spec, input?.spec);
+    } catch (thrown) {
+      throw graphError(name, AgentmaticError.from(thrown).message, graph);
+    }
+  }
+  if (spec === draft.spec) return draft;
+  const part = { names: Object.keys(draft.spec) };
+  const nodes = draft.nodes.map((node) => (node.input ? node : { ...node, input: part }));
+  return { ...draft, spec, nodes, input: draft.input ?? part, output: draft.output ?? part };
+}
+
+const kinds: ReadonlySet<unknown> = new Set(["last", "any", "reduce", "topic", "ephemeral", "barrier", "untracked"]);
+
+function compileChannels(spec: ChannelSpec, graph: string): Map<string, Channel<unknown, unknown>> {
+  const channels = new Map<string, Channel<unknown, unknown>>();
+  for (const [name, entry] of Object.entries(spec)) {
+    const place = `graph "${graph}": state.${name}`;
+    if (name.startsWith("__")) throw invalid(place, "names that begin with __ are reserved");
+    const channel = resolveChannel(entry) as Channel<unknown, unknown> | undefined | null;
+    if (!kinds.has(channel?.kind)) {
+      throw invalid(place, "is not a channel (for fields with schemas: new StateSchema({ … }))");
+    }
+    if (channel?.kind === "reduce" && typeof channel.reduce !== "function") throw invalid(place, "has no reducer");
+    channels.set(name, channel!);
+  }
+  return channels;
+}
+
+function breakpoints(
+  field: string,
+  given: readonly string[] | "*" | undefined,
+  names: ReadonlySet<string>,
+  graph: string,
+): ReadonlySet<string> {
+  if (given === undefined) return new Set();
+  if (given === "*" || given.includes("*")) return names;
+  for (const name of given) {
+    if (!names.has(name)) throw graphError(name, `${field} names it, but the graph has no such node`, graph);
+  }
+  return new Set(given);
+}
+
 function checkOptions(options: CompileOptions): void {
+  if (typeof options !== "object" || options === null) throw invalid("options", "must be an object");
   for (const field of ["name", "version"] as const) {
     const value = options[field];
     if (value !== undefined && (typeof value !== "string" || value === ""))
       throw invalid(field, "must be a non-empty string");
+  }
+  if (options.versionSalt !== undefined && typeof options.versionSalt !== "string") {
+    throw invalid("versionSalt", "must be a string");
   }
   for (const field of ["interruptBefore", "interruptAfter"] as const) {
     const value = options[field];
@@ -91,222 +156,14 @@ function checkOptions(options: CompileOptions): void {
     if (options[field] !== undefined && typeof options[field] !== "function")
       throw invalid(field, "must be a function");
   }
-  const whole = (field: string, value: unknown, max: number) => {
-    if (value === undefined || (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= max))
-      return;
-    throw invalid(field, `must be a whole number from 1 to ${max}`);
-  };
-  const { maxSteps } = options;
-  if (maxSteps !== undefined && (!Number.isInteger(maxSteps) || maxSteps < 1)) {
-    throw invalid("maxSteps", "must be a whole number above 0");
-  }
-  whole("maxConcurrency", options.maxConcurrency, concurrencyMax);
-  whole("fanOutMax", options.fanOutMax, fanOutLimit);
+  if (options.cache !== undefined && typeof options.cache?.get !== "function")
+    throw invalid("cache", "must be a cache");
+  checkWhole("maxSteps", options.maxSteps, Number.MAX_SAFE_INTEGER);
+  checkWhole("maxConcurrency", options.maxConcurrency, concurrencyMax);
+  checkWhole("fanOutMax", options.fanOutMax, fanOutLimit);
 }
 
-function breakpoints(
-  field: string,
-  given: readonly string[] | "*" | undefined,
-  names: ReadonlySet<string>,
-): ReadonlySet<string> {
-  if (given === "*") return names;
-  for (const name of given ?? []) {
-    if (!names.has(name))
-      throw graphError(name, `${field} is set for it, an interrupt, but the graph has no such node`);
-  }
-  return new Set(given);
-}
-
-function joinOf({ from, to }: Draft["edges"][number]): Join {
-  const sources = [...new Set(from)].sort();
-  return { sources, target: to, key: `${sources.join("+")}>${to}` };
-}
-
-/** By node: where its plain edges lead, and its conditional ones. */
-interface Ways {
-  readonly edges: ReadonlyMap<string, readonly string[]>;
-  readonly joins: ReadonlyMap<string, readonly string[]>;
-  readonly branches: ReadonlyMap<string, readonly Branch[]>;
-  readonly ends: ReadonlyMap<string, readonly string[]>;
-}
-
-function waysOf({ nodes, edges, branches }: Draft): Ways {
-  const add = <T>(map: Map<string, T[]>, from: string, value: T) => {
-    const list = map.get(from);
-    if (list) list.push(value);
-    else map.set(from, [value]);
-  };
-  const plain = new Map<string, string[]>();
-  const joins = new Map<string, string[]>();
-  const conditional = new Map<string, Branch[]>();
-  for (const { from, to } of edges) {
-    if (from.length === 1) add(plain, from[0]!, to);
-    else for (const source of from) add(joins, source, to);
-  }
-  for (const { from, ...branch } of branches) add(conditional, from, branch);
-  return { edges: plain, joins, branches: conditional, ends: new Map(nodes.map(({ name, ends }) => [name, ends])) };
-}
-
-const kinds: ReadonlySet<unknown> = new Set(["last", "any", "reduce", "topic", "ephemeral", "barrier", "untracked"]);
-
-function compileChannels(spec: ChannelSpec): Map<string, Channel<unknown, unknown>> {
-  const channels = new Map<string, Channel<unknown, unknown>>();
-  for (const [name, entry] of Object.entries(spec)) {
-    if (name.startsWith("__")) throw invalid(`state.${name}`, "names that begin with __ are reserved");
-    const channel = resolveChannel(entry);
-    if (!kinds.has(channel?.kind)) throw invalid(`state.${name}`, "is not a channel");
-    channels.set(name, channel);
-  }
-  return channels;
-}
-
-function checkEdges({ nodes, edges, branches }: Draft, names: ReadonlySet<string>): void {
-  const source = (name: string) => {
-    if (name === END) throw graphError(END, "no edge can start at the end");
-    if (name !== START && !names.has(name))
-      throw graphError(name, "an edge starts at it, but the graph has no such node");
-  };
-  const target = (name: string) => {
-    if (name === START) throw graphError(START, "no edge can lead to the start");
-    if (name !== END && !names.has(name)) throw graphError(name, "an edge leads to it, but the graph has no such node");
-  };
-  for (const { from, to } of edges) {
-    if (from.length === 0) throw graphError(to, "a join leads to it from no node at all");
-    if (from.length > 1 && from.includes(START)) throw graphError(to, "a join cannot wait for the start");
-    from.forEach(source);
-    target(to);
-  }
-  for (const { from, targets } of branches) {
-    source(from);
-    Object.values(targets ?? {}).forEach(target);
-  }
-  for (const node of nodes) node.ends.forEach(target);
-  const entered = edges.some(({ from }) => from.includes(START)) || branches.some(({ from }) => from === START);
-  if (!entered) throw new AgentmaticError("InvalidGraph", "the graph has no entry: add an edge from START");
-}
-
-function checkReachable(draft: Draft, names: ReadonlySet<string>, ways: Ways): void {
-  const reached = new Set<string>([START]);
-  const queue: string[] = [START];
-  // Whatever leads anywhere need not be followed twice.
-  let anywhere = false;
-  const reach = (name: string) => {
-    if (name === END || reached.has(name)) return;
-    reached.add(name);
-    queue.push(name);
-  };
-  for (let at = 0; at < queue.length && !anywhere; at++) {
-    const name = queue[at]!;
-    for (const map of [ways.edges, ways.joins, ways.ends]) map.get(name)?.forEach(reach);
-    for (const { targets } of ways.branches.get(name) ?? []) {
-      if (targets) Object.values(targets).forEach(reach);
-      else anywhere = true;
-    }
-  }
-  if (anywhere) return;
-  for (const { name } of draft.nodes) {
-    if (reached.has(name) || !names.has(name)) continue;
-    throw graphError(name, "it cannot be reached from START");
-  }
-}
-
-/** Two nodes that one node's plain edges start together may not both declare a write to one last-value channel. */
-function checkWriters(draft: Draft, channels: ReadonlyMap<string, Channel<unknown, unknown>>, ways: Ways): void {
-  const writes = new Map<string, readonly string[]>();
-  for (const node of draft.nodes) {
-    if (node.writes.length > 0) writes.set(node.name, node.writes);
-    for (const channel of node.writes) {
-      if (!channels.has(channel))
-        throw graphError(node.name, `it declares a write to "${channel}", which is no channel`);
-    }
-  }
-  if (writes.size === 0) return;
-  for (const from of [START, ...draft.nodes.map((node) => node.name)]) {
-    const writers = new Map<string, string>();
-    for (const to of new Set(ways.edges.get(from) ?? [])) {
-      for (const channel of writes.get(to) ?? []) {
-        if (channels.get(channel)?.kind !== "last") continue;
-        const other = writers.get(channel);
-        if (other !== undefined) {
-          throw graphError(
-            to,
-            `it and "${other}" both write "${channel}" in one superstep: give the channel a reducer`,
-          );
-        }
-        writers.set(channel, to);
-      }
-    }
-  }
-}
-
-/**
- * A round of plain edges that nothing leaves runs into the step limit, always. Not where a node of it has a conditional
- * edge, declares `ends` for its Commands, or is a graph, which may send a Command of its own.
- */
-function checkExits(draft: Draft, ways: Ways): void {
-  const stuck = (name: string) =>
-    !ways.branches.has(name) &&
-    (ways.ends.get(name)?.length ?? 0) === 0 &&
-    !draft.nodes.find((node) => node.name === name)?.subgraph;
-  const fates = new Map<string, "open" | "ends">();
-  const walk = (start: string): readonly string[] | undefined => {
-    const path: string[] = [];
-    const places = new Map<string, number>();
-    for (let name: string | undefined = start; name !== undefined; ) {
-      if (fates.has(name) || !stuck(name)) return settle(path);
-      const seen = places.get(name);
-      if (seen !== undefined) return path.slice(seen);
-      places.set(name, path.length);
-      path.push(name);
-      const next: readonly string[] = [...new Set([...(ways.edges.get(name) ?? []), ...(ways.joins.get(name) ?? [])])];
-      // Of several ways out one may end; only a lone round is certain.
-      if (next.length !== 1 || next[0] === END) return settle(path);
-      name = next[0];
-    }
-    return settle(path);
-  };
-  const settle = (path: readonly string[]): undefined => {
-    for (const name of path) fates.set(name, "ends");
-  };
-  for (const { name } of draft.nodes) {
-    const round = walk(name);
-    if (!round) continue;
-    const first = round[0]!;
-    throw graphError(
-      first,
-      `the round ${[...round, first].join(" -> ")} has no way out: add a conditional edge, or declare the ends of its Commands`,
-    );
-  }
-}
-
-function describe(
-  { spec, nodes, edges, branches }: Draft,
-  joins: readonly Join[],
-  before: readonly string[],
-  after: readonly string[],
-  { versionSalt = "" }: CompileOptions,
-): string {
-  const kinds = Object.entries(spec).map(([name, entry]) => [name, resolveChannel(entry).kind]);
-  const plain = edges.filter(({ from }) => from.length === 1).map(({ from, to }) => [from[0], to]);
-  const conditional = branches.map(({ from, targets }) => [from, targets ? Object.entries(targets).sort() : "*"]);
-  const named = nodes.map(({ name, ends, defer, subgraph }) => [
-    name,
-    [...ends].sort(),
-    defer,
-    subgraph?.plan.version ?? "",
-  ]);
-  const keys = joins.map(({ key }) => key).sort();
-  return JSON.stringify([kinds.sort(), named.sort(), plain.sort(), conditional, keys, before, after, versionSalt]);
-}
-
-/** FNV-1a with two 32-bit lanes: tells graph versions apart, guards nothing. */
-function hash(text: string): string {
-  let a = 0x811c9dc5;
-  let b = 0x01000193;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    a = Math.imul(a ^ code, 0x01000193);
-    b = Math.imul(b ^ code, 0x85ebca6b) ^ (b >>> 13);
-  }
-  return [a, b].map((lane) => (lane >>> 0).toString(16).padStart(8, "0")).join("");
+function checkWhole(field: string, value: unknown, max: number): void {
+  if (value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max)) return;
+  throw invalid(field, `must be a whole number from 1 to ${max}`);
 }

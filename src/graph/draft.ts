@@ -5,6 +5,7 @@ import type { Cache, CachePolicy } from "../policy/cache.ts";
 import type { RetryPolicy } from "../policy/retry.ts";
 import type { TimeoutPolicy } from "../policy/timeout.ts";
 import type { ChannelSpec } from "./channels.ts";
+import type { Part } from "./init.ts";
 import type { Branch, ErrorHandler, Migrate, NodeFunction, Predicate, Subgraph } from "./plan.ts";
 import type { StandardSchema } from "./schema.ts";
 
@@ -33,22 +34,22 @@ export interface CompileOptions {
   cache?: Cache;
 }
 
-export interface NodePolicies {
+export interface PolicyDraft {
   readonly retry?: readonly RetryPolicy[];
   readonly timeout?: TimeoutPolicy;
-  readonly cache?: CachePolicy;
+  /** False where the graph's default is not wanted. */
+  readonly cache?: CachePolicy | false;
   readonly breaker?: BreakerPolicy;
   readonly onError?: ErrorHandler;
 }
 
-export interface NodeDraft extends NodePolicies {
+export interface NodeDraft extends PolicyDraft {
   readonly name: string;
   readonly run: NodeFunction;
   readonly ends: readonly string[];
   readonly writes: readonly string[];
   readonly defer: boolean;
-  readonly input?: readonly string[];
-  readonly inputSchema?: StandardSchema;
+  readonly input?: Part;
   readonly subgraph?: Subgraph;
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
@@ -57,17 +58,25 @@ export interface BranchDraft extends Branch {
   readonly from: string;
 }
 
+export interface EdgeDraft {
+  /** Several: a join. */
+  readonly from: readonly string[];
+  readonly to: string;
+}
+
 export interface Draft {
   readonly spec: ChannelSpec;
   readonly nodes: readonly NodeDraft[];
-  readonly edges: readonly { readonly from: readonly string[]; readonly to: string }[];
+  readonly edges: readonly EdgeDraft[];
   readonly branches: readonly BranchDraft[];
-  readonly input?: readonly string[];
-  readonly output?: readonly string[];
-  readonly inputSchema?: StandardSchema;
+  readonly defaults: PolicyDraft;
+  readonly input?: Part;
+  readonly output?: Part;
   readonly contextSchema?: StandardSchema;
 }
 
-export function graphError(node: string, problem: string): AgentmaticError {
-  return new AgentmaticError("InvalidGraph", `node "${node}": ${problem}`, { details: { node } });
+export function graphError(node: string, problem: string, graph?: string): AgentmaticError {
+  const text = `node "${node}": ${problem}`;
+  if (graph === undefined) return new AgentmaticError("InvalidGraph", text, { details: { node } });
+  return new AgentmaticError("InvalidGraph", `graph "${graph}", ${text}`, { details: { graph, node } });
 }

@@ -1,9 +1,15 @@
-/** A conversation as a channel: appended to, replaced by id, shortened. */
-import { AgentmaticError } from "../errors.ts";
-import { Annotation, type Channel } from "./channels.ts";
+/** A conversation as a channel: appended to, replaced by id, shortened. Names as in LangGraph.js. */
+import { invalid } from "../errors.ts";
+import { Annotation, type AnnotationRoot, type Channel } from "./channels.ts";
 
 export interface WithId {
-  readonly id?: string | undefined;
+  readonly id?: string | null | undefined;
+}
+
+/** A message of whatever library, by what most have in common. */
+export interface Message extends WithId {
+  readonly role: string;
+  readonly content: unknown;
 }
 
 /** In an update of messages: takes the message of this id out. A plain object, so that it can be stored. */
@@ -11,10 +17,23 @@ export interface RemoveMessage {
   readonly __remove__: string;
 }
 
+export interface RemoveMessageConstructor {
+  new (fields: { readonly id: string }): RemoveMessage;
+  (fields: { readonly id: string }): RemoveMessage;
+}
+
 /** As an id to remove: everything that is there, and what stands before it in the same update. */
 export const REMOVE_ALL_MESSAGES = "__remove_all__";
 
-/** `removeMessage(id)` in an update takes a message out; `removeMessage(REMOVE_ALL_MESSAGES)` takes all. */
+/** `new RemoveMessage({ id })` in an update takes a message out, with `REMOVE_ALL_MESSAGES` all of them. */
+// A function: what a class makes has a prototype of its own, and could not be stored.
+export const RemoveMessage: RemoveMessageConstructor = remover as unknown as RemoveMessageConstructor;
+
+function remover(fields: { readonly id: string }): RemoveMessage {
+  if (typeof fields?.id !== "string") throw invalid("RemoveMessage.id", "must be a message's id");
+  return removeMessage(fields.id);
+}
+
 export function removeMessage(id: string): RemoveMessage {
   return { __remove__: id };
 }
@@ -23,81 +42,95 @@ export function isRemoval(value: unknown): value is RemoveMessage {
   return typeof value === "object" && value !== null && "__remove__" in value && Object.keys(value).length === 1;
 }
 
-export type MessagesOf<Message> = Message | RemoveMessage | readonly (Message | RemoveMessage)[];
+export type MessagesOf<M> = M | RemoveMessage | readonly (M | RemoveMessage)[];
 
 /**
- * Places by id, shared by the lists that grew out of each other: an entry counts only where the list has that id at that
- * place, so that a list which went another way finds its own by looking.
+ * Places by id, shared by the lists that grew out of each other, so that an update costs what it brings and not what is
+ * there. An entry counts where the list has that id at that place; a list that went another way gets places of its own.
  */
 const places: WeakMap<readonly unknown[], Map<string, number>> = new WeakMap();
 
-/** Appends, replaces in place where the id is known, removes. Throws `InvalidArgument` for an unknown id to remove. */
-export function messagesReducer<Message extends WithId>(
-  current: readonly Message[],
-  update: MessagesOf<Message>,
-): readonly Message[] {
-  const updates = (Array.isArray(update) ? update : [update]) as readonly (Message | RemoveMessage)[];
-  const known = indexOf(current);
-  const next = current.slice();
+/**
+ * Appends; replaces in place where the id is known; removes. The same lists give the same result: a message without an
+ * id stays without. Throws `InvalidArgument` for an unknown id to remove, and for what is no message.
+ */
+export function messagesReducer<M extends WithId>(current: readonly M[] | M, update: MessagesOf<M>): readonly M[] {
+  const all = listOf<M | RemoveMessage>(update);
+  const cleared = all.findLastIndex((entry) => isRemoval(entry) && entry.__remove__ === REMOVE_ALL_MESSAGES);
+  const from: readonly M[] = cleared < 0 ? listOf<M>(current) : [];
+  const next = from.slice();
+  let known = placesOf(from);
+  const find = (id: string): number | undefined => {
+    const at = known.get(id);
+    if (at === undefined || next[at]?.id === id) return at;
+    known = indexed(next);
+    return known.get(id);
+  };
   const removed = new Set<number>();
-  let begins = 0;
-  for (const entry of updates) {
+  for (let index = cleared + 1; index < all.length; index++) {
+    const entry = all[index]!;
     if (isRemoval(entry)) {
-      if (entry.__remove__ === REMOVE_ALL_MESSAGES) {
-        begins = next.length;
-        continue;
-      }
-      const at = placeOf(next, known, entry.__remove__, begins);
-      if (at === undefined || removed.has(at)) {
-        throw new AgentmaticError(
-          "InvalidArgument",
-          `messages: there is no message with the id "${entry.__remove__}" to remove`,
-        );
-      }
+      const at = find(entry.__remove__);
+      if (at === undefined) throw unknownId(entry.__remove__, index);
       removed.add(at);
       continue;
     }
-    const at = entry.id === undefined ? undefined : placeOf(next, known, entry.id, begins);
+    const id = idOf(entry, index);
+    const at = id === undefined ? undefined : find(id);
     if (at !== undefined) {
       next[at] = entry;
       removed.delete(at);
       continue;
     }
-    if (entry.id !== undefined) known.set(entry.id, next.length);
+    if (id !== undefined) known.set(id, next.length);
     next.push(entry);
   }
-  if (removed.size === 0 && begins === 0) {
-    places.set(next, known);
-    return next;
+  if (removed.size > 0) return next.filter((_message, index) => !removed.has(index));
+  places.set(next, known);
+  return next;
+}
+
+/** The names under which LangGraph.js has it. */
+export const addMessages: typeof messagesReducer = messagesReducer;
+export const messagesStateReducer: typeof messagesReducer = messagesReducer;
+
+function listOf<T>(given: T | readonly T[]): readonly T[] {
+  return Array.isArray(given) ? given : [given as T];
+}
+
+function placesOf(list: readonly WithId[]): Map<string, number> {
+  const known = places.get(list) ?? indexed(list);
+  places.set(list, known);
+  return known;
+}
+
+function indexed(list: readonly WithId[]): Map<string, number> {
+  const known = new Map<string, number>();
+  for (let index = 0; index < list.length; index++) {
+    const id = list[index]?.id;
+    if (typeof id === "string") known.set(id, index);
   }
-  return next.filter((_message, index) => index >= begins && !removed.has(index));
+  return known;
 }
 
-function indexOf<Message extends WithId>(list: readonly Message[]): Map<string, number> {
-  const shared = places.get(list);
-  if (shared) return shared;
-  const made = new Map<string, number>();
-  list.forEach(({ id }, index) => {
-    if (id !== undefined) made.set(id, index);
-  });
-  return made;
+function idOf(entry: unknown, index: number): string | undefined {
+  if (typeof entry !== "object" || entry === null) throw invalid(`messages[${index}]`, "must be a message, an object");
+  const { id } = entry as { readonly id?: unknown };
+  if (id === undefined || id === null) return undefined;
+  if (typeof id !== "string") throw invalid(`messages[${index}].id`, "must be a string");
+  return id;
 }
 
-function placeOf(
-  list: readonly WithId[],
-  known: ReadonlyMap<string, number>,
-  id: string,
-  begins: number,
-): number | undefined {
-  const at = known.get(id);
-  if (at === undefined) return undefined;
-  if (list[at]?.id === id) return at < begins ? undefined : at;
-  // Another list that grew out of the same one has put this id elsewhere.
-  const own = list.findLastIndex((message) => message.id === id);
-  return own < begins ? undefined : own;
+function unknownId(id: string, index: number): Error {
+  return invalid(`messages[${index}]`, `there is no message with the id "${id}" to remove`);
 }
 
 /** A channel of messages of any shape that may have an id. */
-export function messagesChannel<Message extends WithId>(): Channel<readonly Message[], MessagesOf<Message>> {
-  return Annotation<readonly Message[], MessagesOf<Message>>({ reducer: messagesReducer, default: () => [] });
+export function messagesChannel<M extends WithId>(): Channel<readonly M[], MessagesOf<M>> {
+  return Annotation<readonly M[], MessagesOf<M>>({ reducer: messagesReducer<M>, default: () => [] });
 }
+
+/** A state with a conversation; spread its `spec` to add more. */
+export const MessagesAnnotation: AnnotationRoot<{
+  readonly messages: Channel<readonly Message[], MessagesOf<Message>>;
+}> = Annotation.Root({ messages: messagesChannel<Message>() });

@@ -31,12 +31,67 @@ const target = "draft-07";
 
 /** Throws `InvalidArgument` with the paths, as in `input.city: expected string`, for a value that does not fit. */
 export async function validate<Output>(schema: StandardSchema<unknown, Output>, value: unknown): Promise<Output> {
-  const result = await schema["~standard"].validate(value);
+  return outputOf(await answerOf(schema, value, "input"), "input", "input") as Output;
+}
+
+/**
+ * Checks a value that is at `place` (`input.messages`, `graph "g", node "n": messages`). Returns the schema's output at
+ * once where the schema answers at once. Throws `InvalidArgument` with the path, and the path in `details`.
+ */
+export function checkUpdate(schema: StandardSchema, value: unknown, place: string): unknown {
+  const result = answerOf(schema, value, place);
+  return isThenable(result) ? asOutput(result, place) : outputOf(result, place);
+}
+
+async function asOutput(result: PromiseLike<StandardResult<unknown>>, place: string): Promise<unknown> {
+  let done: StandardResult<unknown>;
+  try {
+    done = await result;
+  } catch (thrown) {
+    throw schemaThrew(place, thrown);
+  }
+  return outputOf(done, place);
+}
+
+function answerOf<Output>(
+  schema: StandardSchema<unknown, Output>,
+  value: unknown,
+  place: string,
+): StandardResult<Output> | PromiseLike<StandardResult<Output>> {
+  try {
+    return schema["~standard"].validate(value);
+  } catch (thrown) {
+    throw schemaThrew(place, thrown);
+  }
+}
+
+function outputOf<Output>(result: StandardResult<Output>, place: string, field?: string): Output {
+  if (typeof result !== "object" || result === null) throw schemaThrew(place, new TypeError("it gave no result"));
   if (result.issues === undefined) return result.value;
-  const shown = result.issues.slice(0, issuesMax).map((issue) => `${pathOf(issue)}: ${issue.message}`);
+  if (result.issues.length === 0) throw invalid(place, "does not fit its schema");
+  const shown = result.issues.slice(0, issuesMax).map((issue) => `${place}${below(issue)}: ${issue.message}`);
   const more = result.issues.length - shown.length;
   const message = [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
-  throw new AgentmaticError("InvalidArgument", message, { details: { field: "input" } });
+  const path = `${place.slice(place.lastIndexOf(": ") + 1).trimStart()}${below(result.issues[0]!)}`;
+  throw new AgentmaticError("InvalidArgument", message, { details: { field: field ?? path, path } });
+}
+
+function schemaThrew(place: string, thrown: unknown): AgentmaticError {
+  const { message } = AgentmaticError.from(thrown);
+  return new AgentmaticError("InvalidArgument", `${place}: its schema threw: ${message}`, { cause: thrown });
+}
+
+export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof value === "object" && value !== null && typeof (value as PromiseLike<T>).then === "function";
+}
+
+function below({ path = [] }: StandardIssue): string {
+  let text = "";
+  for (const segment of path) {
+    const key = typeof segment === "object" ? segment.key : segment;
+    text += typeof key === "number" ? `[${key}]` : `.${String(key)}`;
+  }
+  return text;
 }
 
 /** The schema's input as JSON Schema. Throws `InvalidArgument` that asks for `jsonSchema` where it cannot be had. */
@@ -57,35 +112,4 @@ export function isStandardSchema(value: unknown): value is StandardSchema {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
   const standard = (value as Partial<StandardSchema>)["~standard"];
   return standard?.version === 1 && typeof standard.validate === "function";
-}
-
-function pathOf(issue: StandardIssue): string {
-  return `input${below(issue)}`;
-}
-
-/**
- * Checks a value that is at `place` (`input.messages`, `graph "g", node "n": messages`). Returns the schema's output at
- * once where the schema answers at once. Throws `InvalidArgument` with the path, and the path in `details`.
- */
-export function checkUpdate(schema: StandardSchema, value: unknown, place: string): unknown {
-  const result = schema["~standard"].validate(value);
-  return result instanceof Promise ? result.then((done) => outputOf(done, place)) : outputOf(result, place);
-}
-
-function outputOf(result: StandardResult<unknown>, place: string): unknown {
-  if (result.issues === undefined) return result.value;
-  const shown = result.issues.slice(0, issuesMax).map((issue) => `${place}${below(issue)}: ${issue.message}`);
-  const more = result.issues.length - shown.length;
-  const path = `${place.slice(place.lastIndexOf(" ") + 1)}${result.issues[0] ? below(result.issues[0]) : ""}`;
-  const message = [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
-  throw new AgentmaticError("InvalidArgument", message, { details: { field: path, path } });
-}
-
-function below({ path = [] }: StandardIssue): string {
-  let text = "";
-  for (const segment of path) {
-    const key = typeof segment === "object" ? segment.key : segment;
-    text += typeof key === "number" ? `[${key}]` : `.${String(key)}`;
-  }
-  return text;
 }

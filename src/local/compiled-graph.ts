@@ -16,6 +16,7 @@ import {
   type NodeContext,
   type SubgraphState,
 } from "../graph/context.ts";
+import type { Settings } from "../graph/function.ts";
 import { INTERRUPT, type Plan } from "../graph/plan.ts";
 import { type Ports, systemPorts } from "../ports.ts";
 import { checkCount, isPlainObject } from "../run/check.ts";
@@ -43,7 +44,9 @@ export interface ClusterBinding {
 }
 
 /** The state after a run, with the open interrupts where it waits for an answer. */
-export type Result<S extends ChannelSpec> = StateOf<S> & { readonly __interrupt__?: readonly OpenInterrupt[] };
+export type Result<S extends ChannelSpec, Output = StateOf<S>> = Output & {
+  readonly __interrupt__?: readonly OpenInterrupt[];
+};
 
 export interface HistoryOptions {
   limit?: number;
@@ -62,9 +65,16 @@ export interface CompiledGraphOptions {
   ports?: Ports;
 }
 
-export type GraphInput<S extends ChannelSpec> = UpdateFor<S> | Command | null;
+export type GraphInput<S extends ChannelSpec, Input = UpdateFor<S>> = Input | Command | null;
 
-export class CompiledGraph<S extends ChannelSpec = ChannelSpec> implements Nestable {
+/** `Input`, `Output` and `Context` are what callers give and get: of the whole state, where the graph says no more. */
+export class CompiledGraph<
+  S extends ChannelSpec = ChannelSpec,
+  Input = UpdateFor<S>,
+  Output = StateOf<S>,
+  Context = Settings,
+> implements Nestable
+{
   readonly plan: Plan;
   readonly checkpointer: Saver | undefined;
   readonly subgraphState: SubgraphState;
@@ -98,23 +108,29 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> implements Nesta
    * `new Command({ resume })` answers. Inside a node it is a subgraph of that node's task; there `config` may be the
    * node's context. Throws the run's error; `ThreadBusy`, `AlreadyExists`, `InvalidArgument`.
    */
-  async invoke(input: GraphInput<S>, config: InvokeConfig | NodeContext = {}): Promise<Result<S>> {
+  async invoke(
+    input: GraphInput<S, Input>,
+    config: (InvokeConfig & { context?: Context }) | NodeContext = {},
+  ): Promise<Result<S, Output>> {
     const around = this.#around(config);
-    if (around) return (await around.invoke(this, input)) as Result<S>;
-    const own = config as InvokeConfig;
+    if (around) return (await around.invoke(this, input)) as Result<S, Output>;
+    const own = config as InvokeConfig & { context?: Context };
     if (!this.#keeps) {
       const direct = this.#direct(input, own, false);
-      return resultOf<S>(await runDirect(direct instanceof Promise ? await direct : direct));
+      return resultOf<S, Output>(await runDirect(direct instanceof Promise ? await direct : direct));
     }
     const handle = await this.start(input, own, []);
-    return readEnd<S>(await handle.end);
+    return readEnd<S, Output>(await handle.end);
   }
 
   /**
    * The run's events as they come. One mode yields its data, a list yields `[mode, data]`; with `subgraphs` the path of
    * the graph comes first. Leaving the loop early cancels nothing; abort `signal` for that.
    */
-  async *stream(input: GraphInput<S>, config: StreamConfig = {}): AsyncGenerator<unknown, void> {
+  async *stream(
+    input: GraphInput<S, Input>,
+    config: StreamConfig & { context?: Context } = {},
+  ): AsyncGenerator<unknown, void> {
     const form = streamOf(config);
     if (this.#around(config)) {
       throw new AgentmaticError(
@@ -127,11 +143,15 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> implements Nesta
     yield* readEvents(form, this.plan, handle);
     const end = await handle.end;
     const interrupts = "type" in end ? readEnd<S>(end).__interrupt__ : resultOf<S>(end).__interrupt__;
-    if (interrupts && interrupts.length > 0) yield* form.interrupted(interrupts);
+    if (interrupts) yield* form.interrupted(interrupts);
   }
 
   /** Starts a run and hands out its raw events and end. */
-  async start(input: GraphInput<S>, config: InvokeConfig, events: readonly EventKind[]): Promise<RunHandle> {
+  async start(
+    input: GraphInput<S, Input>,
+    config: InvokeConfig & { context?: Context },
+    events: readonly EventKind[],
+  ): Promise<RunHandle> {
     const subgraphs = (config as StreamConfig).subgraphs === true;
     const given = settingsOf(this.plan, config, subgraphs);
     const settings = encodeSettings(given instanceof Promise ? await given : given);
@@ -245,7 +265,11 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> implements Nesta
   }
 
   /** Without a checkpointer: nothing but the run itself. */
-  #direct(input: GraphInput<S>, config: InvokeConfig, subgraphs: boolean): DirectOptions | Promise<DirectOptions> {
+  #direct(
+    input: GraphInput<S, Input>,
+    config: InvokeConfig,
+    subgraphs: boolean,
+  ): DirectOptions | Promise<DirectOptions> {
     if (input === null || isCommand(input)) {
       throw invalid("checkpointer", "this graph was compiled without one: there is nothing to go on from");
     }
@@ -275,7 +299,7 @@ export class CompiledGraph<S extends ChannelSpec = ChannelSpec> implements Nesta
     return { ...options, settings };
   }
 
-  async #follow(input: GraphInput<S>, config: StreamConfig): Promise<DirectHandle> {
+  async #follow(input: GraphInput<S, Input>, config: StreamConfig): Promise<DirectHandle> {
     const direct = await this.#direct(input, config, config.subgraphs === true);
     const kinds = new Set<EventKind>(kindsOf(streamOf(config)));
     const outlet = new Outlet();
@@ -330,19 +354,23 @@ async function ended(end: Promise<RunEnd>): Promise<RunEnd> {
   throw done.error ? fromErrorValue(done.error) : new AgentmaticError("Internal", `the run ended as ${done.status}`);
 }
 
-export function readEnd<S extends ChannelSpec>(end: RunEnd): Result<S> {
+export function readEnd<S extends ChannelSpec, Output = StateOf<S>>(end: RunEnd): Result<S, Output> {
   if (end.status !== "succeeded" && end.status !== "interrupted") {
     throw end.error ? fromErrorValue(end.error) : new AgentmaticError("Internal", `the run ended as ${end.status}`);
   }
-  const values = (end.values ? decodeValue(end.values) : {}) as Result<S>;
+  const values = (end.values ? decodeValue(end.values) : {}) as Result<S, Output>;
   if (end.status !== "interrupted") return values;
   const interrupts = (end.interrupts ? decodeValue(end.interrupts) : []) as OpenInterrupt[];
   return { ...values, [INTERRUPT]: interrupts };
 }
 
-function resultOf<S extends ChannelSpec>({ status, values, interrupts }: DirectEnd): Result<S> {
-  if (status === "succeeded") return values as Result<S>;
-  return { ...values, [INTERRUPT]: interrupts.map(questionOf) } as unknown as Result<S>;
+function resultOf<S extends ChannelSpec, Output = StateOf<S>>({
+  status,
+  values,
+  interrupts,
+}: DirectEnd): Result<S, Output> {
+  if (status === "succeeded") return values as Result<S, Output>;
+  return { ...values, [INTERRUPT]: interrupts.map(questionOf) } as unknown as Result<S, Output>;
 }
 
 function questionOf({ id, value }: Interrupt): OpenInterrupt {

@@ -3,20 +3,21 @@
  * closed → open after so many failures → half-open after a pause, for one probe → closed, or open for longer.
  */
 import { AgentmaticError, invalid } from "../errors.ts";
-import type { Ports } from "../ports.ts";
+import type { Logger, Ports } from "../ports.ts";
+import { codeOf, mayPass, original } from "./thrown.ts";
 
 export interface BreakerPolicy {
-  /** Nodes that name the same service share its breaker. */
+  /** Nodes that name the same service share its breaker, and must give it the same figures. */
   readonly service: string;
-  /** Failures in a row that open it. Default 5. */
+  /** Failures that open it: in a row, or within `windowMs`. Default 5. */
   readonly failures?: number;
-  /** Failures further back than this many milliseconds do not count. Default: all do. */
+  /** Counts the failures of the last so many milliseconds, whatever succeeded between them. */
   readonly windowMs?: number;
   /** Milliseconds before a probe is let through. Default 30,000; doubled each time that a probe fails. */
   readonly resetMs?: number;
   /** What the pause grows to at most. Default ten times `resetMs`. */
   readonly maxResetMs?: number;
-  /** Which errors count as failures of the service. Default: all but mistakes of the caller. */
+  /** Which errors count as failures of the service. Default: those that a retry policy would try again. */
   readonly failOn?: (error: unknown) => boolean;
 }
 
@@ -25,30 +26,42 @@ export type BreakerState = "closed" | "open" | "half-open";
 export interface BreakerStatus {
   readonly service: string;
   readonly state: BreakerState;
-  /** In a row, up to now. */
+  /** That count against it, as of its last call. */
   readonly failures: number;
 }
 
 export interface BreakerOptions {
-  readonly ports: Pick<Ports, "clock">;
-  /** True for what says nothing of the service: an interrupt, for instance. */
+  readonly ports: Pick<Ports, "clock"> & { readonly logger?: Logger };
+  /** True for what says nothing of the service: an interrupt, for instance, or the end of a run that was cancelled. */
   readonly neutral?: (thrown: unknown) => boolean;
 }
 
+type Figures = Required<Omit<BreakerPolicy, "failOn" | "windowMs">> & { readonly windowMs: number | undefined };
+
 interface Circuit {
-  readonly policy: Required<Omit<BreakerPolicy, "failOn" | "windowMs">> & Pick<BreakerPolicy, "failOn" | "windowMs">;
+  readonly figures: Figures;
   state: BreakerState;
-  /** Monotonic times of the failures in a row. */
+  /** Grows with each change of the state: a call's end speaks only of the phase that the call began in. */
+  phase: number;
+  /** Monotonic times of the failures that count. */
   failures: number[];
-  openUntilMs: number;
+  /** The present pause. */
   resetMs: number;
-  /** The probe's number; its lease runs out, so that one that never ends does not keep the circuit half-open. */
+  /** Open: until then nobody is let through. Half-open: until then the probe is waited for. */
+  untilMs: number;
   probe: number;
-  probeUntilMs: number;
 }
 
+/** What a call that was let through gives back at its end. */
+interface Pass {
+  readonly phase: number;
+  readonly probe: number;
+}
+
+type Verdict = "succeeded" | "failed" | "neutral";
+
 export const servicesMax = 10_000;
-const failuresMax = 10_000;
+const failuresMax = 1_000;
 const dayMs = 86_400_000;
 
 /** Throws `InvalidArgument`, naming the field. */
@@ -65,6 +78,8 @@ export function checkBreaker(field: string, policy: unknown): asserts policy is 
       throw invalid(`${field}.${key}`, `must be milliseconds above 0, at most ${dayMs}`);
     }
   }
+  const { resetMs, maxResetMs } = figuresOf(policy as BreakerPolicy);
+  if (maxResetMs < resetMs) throw invalid(`${field}.maxResetMs`, `must not be below resetMs, which is ${resetMs}`);
   if (failOn !== undefined && typeof failOn !== "function") throw invalid(`${field}.failOn`, "must be a function");
 }
 
@@ -73,19 +88,19 @@ export class Breakers {
   readonly #listeners: Set<(status: BreakerStatus) => void> = new Set();
 
   /**
-   * Calls `work` where the circuit allows it. Throws `CircuitOpen` with `retryAfterMs` where it does not, and
-   * `FailedPrecondition` where the service was named with other figures before.
+   * Calls `work` where the circuit allows it. Throws `CircuitOpen` with `retryAfterMs` where it does not,
+   * `FailedPrecondition` where the service was named with other figures before, and `ResourceExhausted` where there are
+   * more services than `servicesMax`.
    */
-  async run<T>(policy: BreakerPolicy, work: () => Promise<T>, { ports, neutral }: BreakerOptions): Promise<T> {
+  async run<T>(policy: BreakerPolicy, work: () => Promise<T>, options: BreakerOptions): Promise<T> {
     const circuit = this.#circuit(policy);
-    const probe = this.#enter(circuit, ports.clock.monotonicMs());
+    const pass = this.#enter(circuit, options);
     try {
       const result = await work();
-      this.#succeeded(circuit, probe);
+      this.#settle(circuit, pass, "succeeded", options);
       return result;
     } catch (thrown) {
-      if (neutral?.(thrown) || !isFailure(circuit.policy, thrown)) this.#left(circuit, probe);
-      else this.#failed(circuit, probe, ports.clock.monotonicMs());
+      this.#settle(circuit, pass, verdictOn(thrown, policy, options), options);
       throw thrown;
     }
   }
@@ -100,103 +115,126 @@ export class Breakers {
     return () => this.#listeners.delete(listener);
   }
 
-  #circuit(given: BreakerPolicy): Circuit {
-    const { service, failures = 5, resetMs = 30_000, maxResetMs = resetMs * 10, windowMs, failOn } = given;
-    const known = this.#circuits.get(service);
+  #circuit(policy: BreakerPolicy): Circuit {
+    const figures = figuresOf(policy);
+    const known = this.#circuits.get(policy.service);
     if (known) {
-      const { policy } = known;
-      if (policy.failures !== failures || policy.resetMs !== resetMs || policy.windowMs !== windowMs) {
-        const text = `circuitBreaker: service "${service}" has two definitions: ${policy.failures} failures and ${policy.resetMs} ms, and ${failures} and ${resetMs} ms`;
-        throw new AgentmaticError("FailedPrecondition", text);
-      }
+      checkSame(known.figures, figures);
       return known;
     }
-    if (this.#circuits.size >= servicesMax)
-      throw new AgentmaticError("ResourceExhausted", `over ${servicesMax} services have breakers`);
-    const own = windowMs === undefined ? {} : { windowMs };
-    const policy = { service, failures, resetMs, maxResetMs, ...own, ...(failOn ? { failOn } : {}) };
-    const circuit: Circuit = {
-      policy,
-      state: "closed",
-      failures: [],
-      openUntilMs: 0,
-      resetMs,
-      probe: 0,
-      probeUntilMs: 0,
-    };
-    this.#circuits.set(service, circuit);
+    if (this.#circuits.size >= servicesMax) {
+      throw new AgentmaticError("ResourceExhausted", `circuitBreaker: over ${servicesMax} services have breakers`);
+    }
+    const { resetMs } = figures;
+    const circuit: Circuit = { figures, state: "closed", phase: 0, failures: [], resetMs, untilMs: 0, probe: 0 };
+    this.#circuits.set(policy.service, circuit);
     return circuit;
   }
 
-  /** The number of the probe that this call is, 0 for an ordinary one. */
-  #enter(circuit: Circuit, nowMs: number): number {
-    if (circuit.state === "closed") return 0;
-    const openMs = circuit.state === "open" ? circuit.openUntilMs - nowMs : circuit.probeUntilMs - nowMs;
-    if (openMs > 0) {
-      const text = `service "${circuit.policy.service}" failed ${circuit.failures.length} times in a row and is not called for now`;
-      throw new AgentmaticError("CircuitOpen", text, { retryAfterMs: Math.ceil(openMs) });
-    }
+  #enter(circuit: Circuit, options: BreakerOptions): Pass {
+    if (circuit.state === "closed") return { phase: circuit.phase, probe: 0 };
+    const nowMs = options.ports.clock.monotonicMs();
+    if (nowMs < circuit.untilMs) throw refusal(circuit, nowMs);
     circuit.probe++;
-    circuit.probeUntilMs = nowMs + circuit.resetMs;
-    this.#change(circuit, "half-open");
-    return circuit.probe;
+    // A probe that never ends must not keep everybody out: after its lease there is another.
+    circuit.untilMs = nowMs + circuit.figures.resetMs;
+    if (circuit.state === "open") this.#change(circuit, "half-open", options);
+    return { phase: circuit.phase, probe: circuit.probe };
   }
 
-  #succeeded(circuit: Circuit, probe: number): void {
-    // A call from before the circuit opened says nothing about the service now.
-    if (probe === 0 ? circuit.state !== "closed" : probe !== circuit.probe || circuit.state !== "half-open") return;
+  #settle(circuit: Circuit, pass: Pass, verdict: Verdict, options: BreakerOptions): void {
+    if (pass.phase !== circuit.phase) return;
+    const nowMs = options.ports.clock.monotonicMs();
+    if (circuit.state === "closed") this.#count(circuit, verdict, nowMs, options);
+    else if (verdict === "succeeded") this.#close(circuit, options);
+    else if (verdict === "failed") this.#reopen(circuit, nowMs, options);
+    else if (pass.probe === circuit.probe) circuit.untilMs = nowMs;
+  }
+
+  #count(circuit: Circuit, verdict: Verdict, nowMs: number, options: BreakerOptions): void {
+    const { failures, windowMs } = circuit.figures;
+    if (verdict === "succeeded" && windowMs === undefined) circuit.failures.length = 0;
+    if (verdict !== "failed") return;
+    circuit.failures.push(nowMs);
+    if (windowMs !== undefined) circuit.failures = circuit.failures.filter((atMs) => nowMs - atMs < windowMs);
+    if (circuit.failures.length < failures) return;
+    circuit.untilMs = nowMs + circuit.resetMs;
+    this.#change(circuit, "open", options);
+  }
+
+  #close(circuit: Circuit, options: BreakerOptions): void {
     circuit.failures = [];
-    circuit.resetMs = circuit.policy.resetMs;
-    this.#change(circuit, "closed");
+    circuit.resetMs = circuit.figures.resetMs;
+    this.#change(circuit, "closed", options);
   }
 
-  /** The call ended without a word on the service: a probe makes room for the next one. */
-  #left(circuit: Circuit, probe: number): void {
-    if (probe !== 0 && probe === circuit.probe && circuit.state === "half-open") circuit.probeUntilMs = 0;
+  #reopen(circuit: Circuit, nowMs: number, options: BreakerOptions): void {
+    circuit.resetMs = Math.min(circuit.resetMs * 2, circuit.figures.maxResetMs);
+    circuit.untilMs = nowMs + circuit.resetMs;
+    this.#change(circuit, "open", options);
   }
 
-  #failed(circuit: Circuit, probe: number, nowMs: number): void {
-    const { policy } = circuit;
-    if (probe === 0) {
-      if (circuit.state !== "closed") return;
-      const { windowMs } = policy;
-      const recent =
-        windowMs === undefined ? circuit.failures : circuit.failures.filter((atMs) => nowMs - atMs < windowMs);
-      circuit.failures = [...recent, nowMs].slice(-policy.failures);
-      if (circuit.failures.length < policy.failures) return;
-    } else {
-      if (probe !== circuit.probe || circuit.state !== "half-open") return;
-      circuit.resetMs = Math.min(circuit.resetMs * 2, policy.maxResetMs);
-    }
-    circuit.openUntilMs = nowMs + circuit.resetMs;
-    this.#change(circuit, "open");
-  }
-
-  #change(circuit: Circuit, state: BreakerState): void {
-    if (circuit.state === state) return;
+  #change(circuit: Circuit, state: BreakerState, { ports }: BreakerOptions): void {
     circuit.state = state;
-    for (const listener of this.#listeners) listener(statusOf(circuit));
+    circuit.phase++;
+    for (const listener of this.#listeners) {
+      try {
+        listener(statusOf(circuit));
+      } catch {
+        ports.logger?.log("error", "a listener of circuit breakers threw", { service: circuit.figures.service });
+      }
+    }
   }
 }
 
 /** Of all graphs of this process that are not handed others. */
 export const defaultBreakers: Breakers = new Breakers();
 
-function statusOf({ policy, state, failures }: Circuit): BreakerStatus {
-  return { service: policy.service, state, failures: failures.length };
+function figuresOf(policy: BreakerPolicy): Figures {
+  const { service, failures = 5, windowMs, resetMs = 30_000 } = policy;
+  const { maxResetMs = Math.min(resetMs * 10, dayMs) } = policy;
+  return { service, failures, windowMs, resetMs, maxResetMs };
 }
 
-function isFailure({ failOn }: Pick<BreakerPolicy, "failOn">, thrown: unknown): boolean {
-  const own = AgentmaticError.is(thrown, "NodeFailed") && thrown.cause !== undefined ? thrown.cause : thrown;
-  if (failOn) return failOn(own) === true;
-  if (own instanceof Error && own.name === "AbortError") return false;
-  return !AgentmaticError.is(
-    own,
-    "Cancelled",
-    "InvalidArgument",
-    "InvalidGraph",
-    "BudgetExceeded",
-    "DeadlineExceeded",
-    "FencedOut",
-  );
+function checkSame(known: Figures, given: Figures): void {
+  const keys = ["failures", "windowMs", "resetMs", "maxResetMs"] as const;
+  if (keys.every((key) => known[key] === given[key])) return;
+  const texts = [known, given].map((figures) => keys.map((key) => `${key} ${figures[key] ?? "none"}`).join(", "));
+  const { service } = known;
+  const text = `circuitBreaker: service "${service}" has two definitions: (${texts[0]}) and (${texts[1]})`;
+  throw new AgentmaticError("FailedPrecondition", text, { details: { service } });
 }
+
+function refusal({ figures, state, failures, untilMs }: Circuit, nowMs: number): AgentmaticError {
+  const { service, windowMs } = figures;
+  const how = windowMs === undefined ? "in a row" : `within ${windowMs} ms`;
+  const why =
+    state === "open"
+      ? `failed ${failures.length === 1 ? "once" : `${failures.length} times ${how}`}`
+      : "is being tried by another call";
+  const retryAfterMs = Math.ceil(untilMs - nowMs);
+  return new AgentmaticError("CircuitOpen", `service "${service}" ${why} and is not called for now`, {
+    retryAfterMs,
+    details: { service, state },
+  });
+}
+
+function statusOf({ figures, state, failures }: Circuit): BreakerStatus {
+  return { service: figures.service, state, failures: failures.length };
+}
+
+function verdictOn(thrown: unknown, { failOn }: BreakerPolicy, { neutral, ports }: BreakerOptions): Verdict {
+  if (neutral?.(thrown)) return "neutral";
+  const own = original(thrown);
+  try {
+    const failed = failOn ? failOn(own) === true : mayPass(own) && !aboutOthers.has(codeOf(own));
+    return failed ? "failed" : "neutral";
+  } catch {
+    // It must neither hide the error that it was asked about, nor keep a broken service in use.
+    ports.logger?.log("error", "failOn of a circuit breaker threw: counted as a failure");
+    return "failed";
+  }
+}
+
+/** Codes that may pass, and say nothing of this service: another one is down, the run's time is over, a bound is full. */
+const aboutOthers: ReadonlySet<unknown> = new Set(["CircuitOpen", "DeadlineExceeded", "ThreadBusy", "Conflict"]);

@@ -1,27 +1,31 @@
 /** Results of nodes that are kept, so that the same input is not computed again. Names as in LangGraph.js. */
 import { AgentmaticError, invalid } from "../errors.ts";
-import type { Clock, Ports } from "../ports.ts";
+import { type Clock, type Ports, systemPorts } from "../ports.ts";
+import { type Flights, once } from "./once.ts";
 
 export interface CachePolicy {
-  /** What tells inputs apart; all of the input where it is not given. */
-  readonly keyFunc?: (input: unknown) => string;
+  /** What tells inputs apart, given `[input]`; all of the input where it is not there. */
+  readonly keyFunc?: (args: readonly unknown[]) => string;
   /** Seconds for which a result counts; for ever where it is not given. */
   readonly ttl?: number;
 }
 
-/** Bytes by key, so that processes can share one. */
+/**
+ * Bytes by key, so that processes can share one. What `get` gives and `set` is given is not changed by anybody. One that
+ * fails, or does not answer, is as good as empty.
+ */
 export interface Cache {
   get(key: string): Promise<Uint8Array | undefined>;
   set(key: string, value: Uint8Array, ttlMs?: number): Promise<void>;
-  /** Drops what begins with `prefix`, or everything. */
+  /** Drops what begins with `prefix` (`cachePrefix` makes one), or everything. */
   clear(prefix?: string): Promise<void>;
 }
 
 export interface InMemoryCacheOptions {
-  clock?: Clock;
+  clock?: Pick<Clock, "monotonicMs">;
   /** Entries that are kept; the ones used least recently go first. Default 10,000. */
   maxEntries?: number;
-  /** Bytes of all values. Default 64 MiB. */
+  /** Bytes of all keys and values. Default 64 MiB. */
   maxBytes?: number;
 }
 
@@ -31,13 +35,17 @@ interface Entry {
 }
 
 export class InMemoryCache implements Cache {
-  readonly #clock: Clock;
+  readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #maxEntries: number;
   readonly #maxBytes: number;
   readonly #entries: Map<string, Entry> = new Map();
   #bytes = 0;
 
-  constructor({ clock = steady, maxEntries = 10_000, maxBytes = 64 * 1024 * 1024 }: InMemoryCacheOptions = {}) {
+  constructor({
+    clock = systemPorts.clock,
+    maxEntries = 10_000,
+    maxBytes = 64 * 1024 * 1024,
+  }: InMemoryCacheOptions = {}) {
     if (!Number.isInteger(maxEntries) || maxEntries < 1) throw invalid("maxEntries", "must be a whole number above 0");
     if (!Number.isInteger(maxBytes) || maxBytes < 1) throw invalid("maxBytes", "must be a whole number above 0");
     this.#clock = clock;
@@ -54,9 +62,9 @@ export class InMemoryCache implements Cache {
     return entry.value.slice();
   }
 
-  async set(key: string, value: Uint8Array, ttlMs = Number.POSITIVE_INFINITY): Promise<void> {
+  async set(key: string, value: Uint8Array, ttlMs: number = Number.POSITIVE_INFINITY): Promise<void> {
     this.#drop(key);
-    if (value.length > this.#maxBytes) return;
+    if (bytesOf(key, value) > this.#maxBytes) return;
     this.#keep(key, { value: value.slice(), untilMs: this.#clock.monotonicMs() + ttlMs });
     for (const oldest of this.#entries.keys()) {
       if (this.#entries.size <= this.#maxEntries && this.#bytes <= this.#maxBytes) break;
@@ -70,16 +78,21 @@ export class InMemoryCache implements Cache {
 
   #keep(key: string, entry: Entry): void {
     this.#entries.set(key, entry);
-    this.#bytes += entry.value.length;
+    this.#bytes += bytesOf(key, entry.value);
   }
 
   #drop(key: string): void {
-    this.#bytes -= this.#entries.get(key)?.value.length ?? 0;
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    this.#bytes -= bytesOf(key, entry.value);
     this.#entries.delete(key);
   }
 }
 
-const steady: Clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now() };
+/** Keys are of one byte a character but where a `keyFunc` writes otherwise. */
+function bytesOf(key: string, value: Uint8Array): number {
+  return key.length + value.length;
+}
 
 /** Of all graphs of this process that were compiled without one. */
 export const defaultCache: Cache = new InMemoryCache();
@@ -89,64 +102,96 @@ export function checkCache(field: string, policy: unknown): asserts policy is Ca
   if (typeof policy !== "object" || policy === null) throw invalid(field, "must be a cache policy");
   const { keyFunc, ttl } = policy as CachePolicy;
   if (keyFunc !== undefined && typeof keyFunc !== "function") throw invalid(`${field}.keyFunc`, "must be a function");
-  if (ttl !== undefined && !(typeof ttl === "number" && ttl > 0))
+  if (ttl !== undefined && !(typeof ttl === "number" && ttl > 0)) {
     throw invalid(`${field}.ttl`, "must be seconds above 0");
+  }
+}
+
+/** Begins the keys of a graph, of one version of it, or of one node: for `Cache.clear`. */
+export function cachePrefix(graph: string, version?: string, node?: string): string {
+  const parts = [graph, version, node];
+  const given = parts.slice(0, parts.includes(undefined) ? parts.indexOf(undefined) : parts.length);
+  return `${JSON.stringify(given).slice(0, -1)},`;
 }
 
 export interface CachePlace {
   readonly graph: string;
   readonly version: string;
   readonly node: string;
-  readonly ports: Pick<Ports, "logger">;
+  readonly ports: Pick<Ports, "logger" | "timers">;
   readonly cache: Cache;
-  /** Tells any two inputs apart. */
+  /** Tells any two inputs apart. A hash will do, and keeps keys short. */
   readonly encode: (input: unknown) => Uint8Array;
+  /** The caller's: others that wait for the same result go on without it. */
+  readonly signal?: AbortSignal;
 }
 
-/** Computations under way, so that equal inputs at the same time are computed once. */
-const underWay: WeakMap<Cache, Map<string, Promise<Uint8Array>>> = new WeakMap();
+/** Milliseconds that a cache may take to answer: beyond them it is a miss. */
+const answerMs = 2_000;
 
-/** The kept result, or what `compute` gives, kept. A cache that fails is as good as empty. */
+/** Computations under way, so that equal inputs at the same time are computed once. */
+const underWay: WeakMap<Cache, Flights<Uint8Array>> = new WeakMap();
+
+/**
+ * The kept result, or what `compute` gives, kept. A cache that fails is as good as empty. Throws `InvalidArgument` where
+ * the policy's `keyFunc` gives no string.
+ */
 export async function throughCache(
   policy: CachePolicy,
   input: unknown,
   place: CachePlace,
   compute: () => Promise<Uint8Array>,
 ): Promise<Uint8Array> {
-  const { cache, ports, graph, version, node } = place;
-  const own = policy.keyFunc ? policy.keyFunc(input) : hexOf(place.encode(input));
-  const key = JSON.stringify([graph, version, node, own]);
-  const kept = await attempt(() => cache.get(key), ports);
-  if (kept) return kept;
-  const shared = underWay.get(cache) ?? new Map<string, Promise<Uint8Array>>();
-  underWay.set(cache, shared);
-  const other = shared.get(key);
-  if (other) {
-    const result = await other.catch(() => undefined);
-    if (result) return result;
-    // Whoever computed it failed, or was stopped: that is not this caller's end.
-    return await compute();
-  }
-  const work = compute();
-  shared.set(key, work);
-  try {
-    const value = await work;
-    await attempt(() => cache.set(key, value, policy.ttl === undefined ? undefined : policy.ttl * 1_000), ports);
+  const { cache, signal } = place;
+  const key = keyOf(policy, input, place);
+  const flights = underWay.get(cache) ?? new Map();
+  underWay.set(cache, flights);
+  const work = async () => {
+    const kept = await answerOf(() => cache.get(key), place);
+    if (kept) return kept;
+    const value = await compute();
+    const ttlMs = policy.ttl === undefined || policy.ttl === Number.POSITIVE_INFINITY ? undefined : policy.ttl * 1_000;
+    await answerOf(() => cache.set(key, value, ttlMs), place);
     return value;
-  } finally {
-    shared.delete(key);
-  }
+  };
+  return await once(flights, key, work, signal);
 }
 
-async function attempt<T>(work: () => Promise<T>, { logger }: Pick<Ports, "logger">): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (thrown) {
-    logger.log("warn", "a cache failed", { code: AgentmaticError.from(thrown).code });
-    return undefined;
-  }
+function keyOf({ keyFunc }: CachePolicy, input: unknown, { graph, version, node, encode }: CachePlace): string {
+  const prefix = cachePrefix(graph, version, node);
+  if (!keyFunc) return `${prefix}${hexOf(encode(input))}`;
+  const own: unknown = keyFunc([input]);
+  if (typeof own !== "string") throw invalid("cachePolicy.keyFunc", `must give a string, and gave ${typeof own}`);
+  return `${prefix}${own}`;
+}
+
+/** What the cache answers; undefined where it throws, or takes too long. */
+function answerOf<T>(ask: () => Promise<T>, { ports, node }: CachePlace): Promise<T | undefined> {
+  return new Promise((resolve) => {
+    const cancel = ports.timers.after(answerMs, () => {
+      ports.logger.log("warn", "a cache does not answer", { node, answerMs });
+      resolve(undefined);
+    });
+    const failed = (thrown: unknown) => {
+      cancel();
+      ports.logger.log("warn", "a cache failed", { node, code: AgentmaticError.from(thrown).code });
+      resolve(undefined);
+    };
+    try {
+      ask().then((answer) => {
+        cancel();
+        resolve(answer);
+      }, failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
+  });
 }
 
 function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  let text = "";
+  for (const byte of bytes) text += hex[byte];
+  return text;
 }
+
+const hex: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

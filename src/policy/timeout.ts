@@ -47,67 +47,99 @@ export function readTimeout(field: string, given: number | TimeoutPolicy): Timeo
   return policy;
 }
 
-/** Rejects with `Timeout` when the time is over, whatever becomes of `run`; with the signal's reason when that aborts. */
+/**
+ * Rejects with `Timeout` when the time is over, whatever becomes of `run`, and with the signal's reason when that aborts:
+ * `run` may never settle, and what it gives too late is dropped. `details` of the error: `kind` (`run` or `idle`),
+ * `limitMs`, `elapsedMs` since the start of this try.
+ */
 export function withTimeout<T>(
   policy: TimeoutPolicy,
-  { ports, signal, name }: TimeoutOptions,
+  options: TimeoutOptions,
   run: (scope: TimeoutScope) => Promise<T>,
 ): Promise<T> {
-  const { runTimeout, idleTimeout, refreshOn = "auto" } = policy;
-  if (runTimeout === undefined && idleTimeout === undefined) {
-    return run({ signal, heartbeat() {}, progress() {} });
+  const { signal } = options;
+  if (policy.runTimeout === undefined && policy.idleTimeout === undefined) {
+    return started(() => run({ signal, heartbeat: nothing, progress: nothing }));
   }
-  const startMs = ports.clock.monotonicMs();
-  const controller = new AbortController();
+  if (signal.aborted) return Promise.reject(signal.reason);
   return new Promise<T>((resolve, reject) => {
-    let over = false;
-    let cancelIdle: (() => void) | undefined;
-    const end = () => {
-      over = true;
-      cancelRun?.();
-      cancelIdle?.();
-      signal.removeEventListener("abort", onAbort);
-    };
-    const fail = (reason: unknown) => {
-      if (over) return;
-      end();
-      controller.abort(reason);
-      reject(reason);
-    };
-    const expired = (kind: "run" | "idle", limitMs: number) => {
-      const elapsedMs = Math.round(ports.clock.monotonicMs() - startMs);
-      const what = kind === "run" ? "did not end" : "gave no sign of life";
-      const text = `"${name}" ${what} within ${limitMs} ms (${elapsedMs} ms after its start)`;
-      fail(new AgentmaticError("Timeout", text, { details: { kind, limitMs, elapsedMs } }));
-    };
-    const onAbort = () => fail(signal.reason);
-    const restart = () => {
-      if (over || idleTimeout === undefined) return;
-      cancelIdle?.();
-      cancelIdle = ports.timers.after(idleTimeout, () => expired("idle", idleTimeout));
-    };
-    const cancelRun =
-      runTimeout === undefined ? undefined : ports.timers.after(runTimeout, () => expired("run", runTimeout));
-    restart();
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) return onAbort();
-    const progress = refreshOn === "auto" ? restart : () => {};
-    const work = started(() => run({ signal: controller.signal, heartbeat: restart, progress }));
+    const watch = new Watch(policy, options, reject);
+    const work = started(() => run(watch.scope));
     work.then(
-      (value) => {
-        if (over) return;
-        end();
-        resolve(value);
-      },
-      (thrown: unknown) => {
-        if (over) return;
-        end();
-        reject(thrown);
-      },
+      (value) => watch.end(() => resolve(value)),
+      (thrown: unknown) => watch.end(() => reject(thrown)),
     );
   });
 }
 
 async function started<T>(run: () => Promise<T>): Promise<T> {
   return await run();
+}
+
+function nothing(): void {}
+
+/** The timers of one try. */
+class Watch {
+  readonly scope: TimeoutScope;
+  readonly #policy: TimeoutPolicy;
+  readonly #options: TimeoutOptions;
+  readonly #reject: (reason: unknown) => void;
+  readonly #controller = new AbortController();
+  readonly #startMs: number;
+  readonly #cancelRun: () => void;
+  #cancelIdle: () => void = nothing;
+  #aliveMs: number;
+
+  constructor(policy: TimeoutPolicy, options: TimeoutOptions, reject: (reason: unknown) => void) {
+    const { ports, signal } = options;
+    const { runTimeout, idleTimeout, refreshOn = "auto" } = policy;
+    this.#policy = policy;
+    this.#options = options;
+    this.#reject = reject;
+    this.#startMs = ports.clock.monotonicMs();
+    this.#aliveMs = this.#startMs;
+    const expired = () => this.#expired("run", runTimeout!);
+    this.#cancelRun = runTimeout === undefined ? nothing : ports.timers.after(runTimeout, expired);
+    if (idleTimeout !== undefined) this.#cancelIdle = ports.timers.after(idleTimeout, this.#idle);
+    signal.addEventListener("abort", this.#aborted);
+    const heartbeat = idleTimeout === undefined ? nothing : this.#heartbeat;
+    this.scope = { signal: this.#controller.signal, heartbeat, progress: refreshOn === "auto" ? heartbeat : nothing };
+  }
+
+  /** Clears up and does `last`, which settles a promise: only the first time counts. */
+  end(last: () => void): void {
+    this.#cancelRun();
+    this.#cancelIdle();
+    this.#options.signal.removeEventListener("abort", this.#aborted);
+    last();
+  }
+
+  // A timer set anew at each token of a stream would cost more than the token: a sign of life is a time written down.
+  readonly #heartbeat = (): void => {
+    this.#aliveMs = this.#options.ports.clock.monotonicMs();
+  };
+
+  readonly #idle = (): void => {
+    const { clock, timers } = this.#options.ports;
+    const limitMs = this.#policy.idleTimeout!;
+    const leftMs = this.#aliveMs + limitMs - clock.monotonicMs();
+    if (leftMs <= 0) this.#expired("idle", limitMs);
+    else this.#cancelIdle = timers.after(leftMs, this.#idle);
+  };
+
+  readonly #aborted = (): void => this.#fail(this.#options.signal.reason);
+
+  #expired(kind: "run" | "idle", limitMs: number): void {
+    const elapsedMs = Math.round(this.#options.ports.clock.monotonicMs() - this.#startMs);
+    const what = kind === "run" ? "did not end" : "gave no sign of life";
+    const text = `"${this.#options.name}" ${what} within ${limitMs} ms (${elapsedMs} ms after its start)`;
+    this.#fail(new AgentmaticError("Timeout", text, { details: { kind, limitMs, elapsedMs } }));
+  }
+
+  #fail(reason: unknown): void {
+    this.end(() => {
+      this.#controller.abort(reason);
+      this.#reject(reason);
+    });
+  }
 }
