@@ -9,14 +9,21 @@ import { decodeValue, encodeValue } from "./codec.ts";
 /** At `start`, `removed` items give way to `added`. */
 export type Splice = readonly [start: number, removed: number, added: readonly unknown[]];
 
-/** What makes `after` of `before`, by identity of their items; undefined where hardly anything is left of it. */
-export function spliceBetween(before: unknown, after: unknown): Splice | undefined {
-  if (!Array.isArray(before) || !Array.isArray(after)) return undefined;
+/**
+ * What makes `after` of `before`, by identity of their items; undefined where hardly anything is left of it. Items in
+ * `written` may have been changed in place and handed in again: they count as new.
+ */
+export function spliceBetween(
+  before: readonly unknown[],
+  after: readonly unknown[],
+  written: ReadonlySet<unknown>,
+): Splice | undefined {
   const shorter = Math.min(before.length, after.length);
+  const isSame = (a: unknown, b: unknown) => a === b && (written.size === 0 || !written.has(b));
   let start = 0;
-  while (start < shorter && before[start] === after[start]) start++;
+  while (start < shorter && isSame(before[start], after[start])) start++;
   let same = 0;
-  while (same < shorter - start && before[before.length - 1 - same] === after[after.length - 1 - same]) same++;
+  while (same < shorter - start && isSame(before[before.length - 1 - same], after[after.length - 1 - same])) same++;
   const added = after.length - start - same;
   // More than half new: the full value costs as much and reads faster.
   if (added * 2 > after.length) return undefined;

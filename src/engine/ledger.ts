@@ -7,8 +7,10 @@ import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import type { Checkpoint, NewCheckpoint } from "../checkpoint/saver.ts";
 import { decodePiece, encodePiece, foldPieces, joined, type Splice, spliceBetween } from "../checkpoint/splice.ts";
 import { AgentmaticError } from "../errors.ts";
+import { isOverwrite } from "../graph/command.ts";
 import type { Plan } from "../graph/plan.ts";
 import { emptySnapshot, type Snapshot } from "./snapshot.ts";
+import type { TaskResult } from "./step.ts";
 
 interface Piece {
   readonly seq: number;
@@ -23,8 +25,8 @@ interface Entry {
   readonly fullBytes: number;
   readonly pieces: readonly Piece[];
   readonly pieceBytes: number;
-  /** As it was stored last: what the next value is compared with. */
-  readonly value: unknown;
+  /** Of a list: the items that were stored last, in a list of their own, as reducers may push to the state's. */
+  readonly items?: readonly unknown[];
 }
 
 /** Values below this size are stored whole: one read is worth more than the bytes. */
@@ -43,6 +45,8 @@ export interface CheckpointFields {
   readonly parentId: string | null;
   readonly runId: string;
   readonly changed: ReadonlySet<string>;
+  /** Objects that nodes have written since the last checkpoint, items of lists one by one. */
+  readonly written: ReadonlySet<unknown>;
   readonly source: Source;
   readonly taken: number;
   readonly updates: readonly StoredUpdate[];
@@ -65,7 +69,7 @@ export class Ledger {
   checkpoint(snapshot: Snapshot, seq: number, fields: CheckpointFields): NewCheckpoint {
     const values: Record<string, Uint8Array> = {};
     const changes: Record<string, Uint8Array> = {};
-    for (const name of fields.changed) this.#write(name, snapshot.values, seq, values, changes);
+    for (const name of fields.changed) this.#write(name, snapshot.values, fields.written, seq, values, changes);
     const versions: Record<string, number> = {};
     let deltas: Record<string, readonly number[]> | undefined;
     for (const [name, entry] of this.#entries) {
@@ -154,36 +158,43 @@ export class Ledger {
   #write(
     name: string,
     state: Readonly<Record<string, unknown>>,
+    written: ReadonlySet<unknown>,
     seq: number,
     values: Record<string, Uint8Array>,
     changes: Record<string, Uint8Array>,
   ): void {
-    if (this.#plan.channels.get(name)?.kind === "untracked") return;
+    const kind = this.#plan.channels.get(name)?.kind;
+    if (kind === "untracked") return;
     if (!Object.hasOwn(state, name)) {
       this.#entries.delete(name);
       return;
     }
     const value = state[name];
     const before = this.#entries.get(name);
-    const piece = before && this.#pieceFor(name, before, value);
+    // A node that writes a whole list may have changed any item of it: only what a reducer made is compared by identity.
+    const folds = kind === "reduce" || kind === "topic";
+    const piece = folds && before && Array.isArray(value) ? this.#pieceFor(name, before, value, written) : undefined;
     if (before && piece) {
-      const { entry, bytes } = grown(before, piece, seq, value, name);
+      const { entry, bytes } = grown(before, piece, seq, value as readonly unknown[], name);
       this.#entries.set(name, entry);
       changes[name] = bytes;
       return;
     }
     const bytes = encodeValue(value, name);
     values[name] = bytes;
-    this.#entries.set(name, { version: seq, fullBytes: bytes.length, pieces: [], pieceBytes: 0, value });
+    const items = folds && Array.isArray(value) ? { items: value.slice() } : {};
+    this.#entries.set(name, { version: seq, fullBytes: bytes.length, pieces: [], pieceBytes: 0, ...items });
   }
 
   #pieceFor(
     name: string,
     before: Entry,
-    value: unknown,
+    value: readonly unknown[],
+    written: ReadonlySet<unknown>,
   ): { splices: readonly Splice[]; bytes: Uint8Array } | undefined {
+    if (!before.items) return undefined;
     if (before.fullBytes + before.pieceBytes < wholeBytesMax || before.pieces.length >= piecesMax) return undefined;
-    const splice = spliceBetween(before.value, value);
+    const splice = spliceBetween(before.items, value, written);
     if (!splice) return undefined;
     const bytes = encodePiece([splice], name);
     if (before.pieceBytes + bytes.length > before.fullBytes * growthMax + growthBytes) return undefined;
@@ -191,12 +202,25 @@ export class Ledger {
   }
 }
 
+/** The objects of a task's updates, items of lists one by one. */
+export function addWritten({ updates }: Pick<TaskResult, "updates">, to: Set<unknown>): void {
+  for (const [, update] of updates) {
+    const value = isOverwrite(update) ? update.__overwrite__ : update;
+    if (!Array.isArray(value)) add(value, to);
+    else for (const item of value) add(item, to);
+  }
+}
+
+function add(value: unknown, to: Set<unknown>): void {
+  if (typeof value === "object" && value !== null) to.add(value);
+}
+
 /** The entry with one more piece, merged with the ones before it where there are enough of its level. */
 function grown(
   before: Entry,
   piece: { readonly splices: readonly Splice[]; readonly bytes: Uint8Array },
   seq: number,
-  value: unknown,
+  value: readonly unknown[],
   name: string,
 ): { entry: Entry; bytes: Uint8Array } {
   let pieces: readonly Piece[] = before.pieces;
@@ -210,7 +234,7 @@ function grown(
   }
   const all = [...pieces, { seq, level, bytes }];
   const pieceBytes = all.reduce((sum, one) => sum + one.bytes.length, 0);
-  return { entry: { ...before, pieces: all, pieceBytes, value }, bytes };
+  return { entry: { ...before, pieces: all, pieceBytes, items: value.slice() }, bytes };
 }
 
 function loaded(
@@ -224,7 +248,8 @@ function loaded(
   // How often each was merged is not stored: told by its size against the smallest it will do for the next merge.
   const all = pieces.map((bytes, index): Piece => ({ seq: seqs[index]!, level: levelOf(bytes), bytes }));
   const pieceBytes = all.reduce((sum, one) => sum + one.bytes.length, 0);
-  return { version: checkpoint.versions[name]!, fullBytes, pieces: all, pieceBytes, value };
+  const items = Array.isArray(value) ? { items: value.slice() } : {};
+  return { version: checkpoint.versions[name]!, fullBytes, pieces: all, pieceBytes, ...items };
 }
 
 /** By the items that it brings: a piece of one step brings few. */

@@ -8,7 +8,8 @@ import type { TraceContext } from "../run/record.ts";
 import { commandsOf } from "./commands.ts";
 import { followed } from "./context.ts";
 import { type CommitParts, NoJournal } from "./journal.ts";
-import { Ledger } from "./ledger.ts";
+import { addWritten, Ledger } from "./ledger.ts";
+import { stepLimit } from "./limit.ts";
 import { Outside } from "./outside.ts";
 import { eventOf, storedUpdate } from "./report.ts";
 import type { Place, RunScope } from "./scope.ts";
@@ -61,6 +62,8 @@ export class GraphLoop {
   #taken = 0;
   /** Channels whose value the store does not have. */
   #unwritten: ReadonlySet<string> = new Set();
+  /** Objects that nodes wrote since then: a node may hand in again what it changed in place. */
+  #written: Set<unknown> = new Set();
   /** The newest checkpoint that was handed to the store. */
   #storedId: string | null = null;
   #fresh = false;
@@ -240,6 +243,7 @@ export class GraphLoop {
       return rest;
     }
     this.#note(advanced.changed);
+    for (const { result } of outcomes) addWritten(result, this.#written);
     const finish = rest && this.isRoot ? this.#finishOf(rest.status, snapshot) : undefined;
     const make = (seq: number): CommitParts => ({
       checkpoint: this.#checkpoint(snapshot, seq, source, taken, outcomes),
@@ -306,6 +310,7 @@ export class GraphLoop {
       parentId: this.#storedId,
       runId: this.#scope.runId,
       changed: this.#unwritten,
+      written: this.#written,
       source,
       taken,
       updates: outcomes.map((outcome) => storedUpdate(this.#plan, outcome)),
@@ -313,6 +318,7 @@ export class GraphLoop {
       atMs: this.#scope.ports.clock.wallMs(),
     });
     this.#unwritten = new Set();
+    this.#written = new Set();
     this.#storedId = snapshot.checkpointId;
     return checkpoint;
   }
@@ -384,31 +390,6 @@ export function outputOf(plan: Plan, values: Readonly<Record<string, unknown>>):
 
 function keyOf({ taskId, kind }: TaskWrites): string {
   return JSON.stringify([taskId, kind]);
-}
-
-function stepLimit(plan: Plan, taken: number, tasks: readonly Task[]): AgentmaticError {
-  const due = [...new Set(tasks.map(({ node }) => node.name))];
-  const round = due.map((name) => roundOf(plan, name)).find((found) => found !== undefined);
-  const why = round
-    ? `the round ${round.join(" -> ")} has no way out but an interrupt or a Command`
-    : `${due.slice(0, namesShown).join(", ")} would be next`;
-  const text = `graph "${plan.name}": the run took ${taken} supersteps, its limit, and is not at an end: ${why}`;
-  return new AgentmaticError("StepLimit", text, { details: { graph: plan.name, node: due[0] ?? "" } });
-}
-
-const namesShown = 5;
-
-/** The round of plain edges that a node stands in, where there is no other way on. */
-function roundOf(plan: Plan, start: string): readonly string[] | undefined {
-  const path: string[] = [];
-  for (let name = start; !path.includes(name); ) {
-    path.push(name);
-    const node = plan.nodes.get(name);
-    if (!node || node.branches.length > 0 || node.edges.length !== 1 || node.joins.length > 0) return undefined;
-    name = node.edges[0]!;
-    if (name === start) return [...path, start];
-  }
-  return undefined;
 }
 
 /** The interrupts of a graph inside a node, on their way to the graph around it. */

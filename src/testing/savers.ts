@@ -4,6 +4,7 @@ import type { ConformanceCase } from "./case.ts";
 import { claimCases } from "./claims.ts";
 import { commitCases } from "./commits.ts";
 import { finishCases } from "./finish.ts";
+import { pieceCases } from "./pieces.ts";
 import { raceCases } from "./races.ts";
 import { runCases } from "./runs.ts";
 import { storeCases } from "./stores.ts";
@@ -18,6 +19,7 @@ export const saverCases: readonly ConformanceCase[] = [
   ...writeCases,
   ...commitCases,
   ...valueCases,
+  ...pieceCases,
   ...finishCases,
   ...runCases,
   ...threadCases,
