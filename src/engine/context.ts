@@ -92,7 +92,9 @@ export class TaskContext implements NodeContext {
     return this.#fields.scope.epoch;
   }
   get idempotencyKey(): string {
-    return `${this.threadId}/${this.taskId}`;
+    // Threads and runs are called what their callers like: "a" with "b/c" must not have the key of "a/b" with "c".
+    const thread = this.threadId.replace(/[%/]/g, encodeURIComponent);
+    return `${thread}/${this.taskId}`;
   }
   get signal(): AbortSignal {
     return this.#signal ?? this.#fields.scope.stop.signal;

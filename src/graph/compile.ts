@@ -10,7 +10,8 @@ import { versionOf } from "./version.ts";
 import { type Ways, waysOf } from "./ways.ts";
 
 const concurrencyMax = 100_000;
-const fanOutLimit = 1_000_000;
+/** Single calls are ordered by five digits. */
+const fanOutLimit = 100_000;
 
 /** Throws `InvalidGraph`, naming graph and node, for a structure that cannot run; `InvalidArgument` for an option. */
 export function compilePlan(drafted: Draft, options: CompileOptions): Plan {

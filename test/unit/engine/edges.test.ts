@@ -272,3 +272,38 @@ test("every event of the last superstep reaches its reader", async () => {
   expect(seen.length).toBe(3_002);
   expect(seen.at(-1)).toEqual(["values", { n: 1 }]);
 });
+
+test("threads and runs of any name have idempotency keys of their own", async () => {
+  const keys: string[] = [];
+  const graph = new StateGraph({ n: Annotation<number>() })
+    .addNode("work", (_s, { idempotencyKey }) => void keys.push(idempotencyKey))
+    .addEdge(START, "work")
+    .compile({ checkpointer: new MemorySaver() });
+  for (const [threadId, runId] of [
+    ["a", "b/c"],
+    ["a/b", "c"],
+    ["a%2Fb", "c"],
+  ]) {
+    await graph.invoke({ n: 0 }, { threadId: threadId!, runId: runId! });
+  }
+  expect(new Set(keys).size).toBe(3);
+});
+
+test("single calls beyond ten thousand keep their order", async () => {
+  const order = Annotation<number[]>({ reducer: (a, b) => [...a, ...b], default: () => [] });
+  const count = 12_000;
+  const graph = new StateGraph({ order, done: Annotation<number>() })
+    .addNode("split", () => undefined)
+    .addNode<number>("work", (n) => (n % 1_000 === 0 ? { order: [n] } : undefined))
+    .addEdge(START, "split")
+    .addConditionalEdges("split", () => Array.from({ length: count }, (_, n) => new Send("work", n)), ["work"])
+    .compile({ fanOutMax: count });
+  const result = await graph.invoke({ done: 0 });
+  expect(result.order).toEqual([...result.order].sort((a, b) => a - b));
+  expect(() =>
+    new StateGraph({ n: order })
+      .addNode("a", () => undefined)
+      .addEdge(START, "a")
+      .compile({ fanOutMax: 100_001 }),
+  ).toThrow("fanOutMax");
+});

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { GraphBuilder } from "../../../src/graph/builder.ts";
 import { Annotation } from "../../../src/graph/channels.ts";
 import type { NodeOptions } from "../../../src/graph/node.ts";
-import { END, InMemoryCache, type Plan, START, StateGraph } from "../../../src/mod.ts";
+import { END, InMemoryCache, type Migrate, type Plan, START, StateGraph } from "../../../src/mod.ts";
 
 const state = { log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }) };
 const say = (text: string) => () => ({ log: [text] });
@@ -217,7 +217,7 @@ describe("compile options", () => {
   const graph = () => builder().addNode("a", say("a")).addEdge(START, "a");
 
   test("are in the plan", () => {
-    const migrate = (stored: never) => stored;
+    const migrate: Migrate = (stored) => stored;
     const cache = new InMemoryCache();
     const when = () => false;
     const plan = graph().plan({

@@ -11,7 +11,7 @@ const log = Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () 
 /** The plan of a graph with one node. */
 const planOf = (init: unknown, options?: unknown): Plan =>
   new StateGraph(init as never, options as never)
-    .addNode("a", () => ({}))
+    .addNode("a", () => undefined)
     .addEdge(START, "a")
     .plan();
 
