@@ -277,14 +277,13 @@ test("threads and runs of any name have idempotency keys of their own", async ()
   const keys: string[] = [];
   const graph = new StateGraph({ n: Annotation<number>() })
     .addNode("work", (_s, { idempotencyKey }) => void keys.push(idempotencyKey))
-    .addEdge(START, "work")
-    .compile({ checkpointer: new MemorySaver() });
+    .addEdge(START, "work");
   for (const [threadId, runId] of [
     ["a", "b/c"],
     ["a/b", "c"],
     ["a%2Fb", "c"],
   ]) {
-    await graph.invoke({ n: 0 }, { threadId: threadId!, runId: runId! });
+    await graph.compile({ checkpointer: new MemorySaver() }).invoke({ n: 0 }, { threadId: threadId!, runId: runId! });
   }
   expect(new Set(keys).size).toBe(3);
 });
