@@ -1,0 +1,99 @@
+/** Runs and type-checks snippets against the sources, in a folder that git does not see. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, relative } from "node:path";
+import { root } from "../support/imports.ts";
+import { run } from "../support/process.ts";
+import type { Snippet } from "./fences.ts";
+
+const runMsMax = 20_000;
+const checkMsMax = 120_000;
+const printer = join(import.meta.dirname, "printer.ts");
+const { exports: sources } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as {
+  exports: Record<string, string>;
+};
+
+export interface Printed {
+  readonly line: number;
+  readonly text: string;
+}
+
+/** Snippets written out as files, each with the sources in the place of the package. */
+export class Programs {
+  readonly #folder: string;
+
+  constructor(snippets: readonly Snippet[]) {
+    // In the repository, so that what a snippet imports besides is found.
+    this.#folder = join(root, ".agentmatic", `docs-${process.pid}`);
+    mkdirSync(this.#folder, { recursive: true });
+    for (const snippet of snippets) writeFileSync(this.#file(snippet), this.#withSources(snippet));
+  }
+
+  /** By snippet what the compiler says of it, under the strict options of this repository. */
+  async check(): Promise<(snippet: Snippet) => readonly string[]> {
+    const project = join(this.#folder, "tsconfig.json");
+    const up = relative(this.#folder, root);
+    writeFileSync(project, JSON.stringify({ extends: `${up}/tsconfig.json`, include: ["./*.ts"] }));
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    const { output, code } = await run(process.execPath, [tsc, "-p", project, "--pretty", "false"], {
+      cwd: this.#folder,
+      timeoutMs: checkMsMax,
+    });
+    const lines = output.split("\n").filter((line) => line.trim() !== "");
+    // What stands further in explains the line before it.
+    const faults = lines.reduce<string[]>((all, line) => {
+      if (/^\s/.test(line) && all.length > 0) all[all.length - 1] += `\n${line}`;
+      else all.push(line);
+      return all;
+    }, []);
+    const strange = faults.filter((fault) => !/^[\w-]+\.md\.\d+\.ts\(/.test(fault));
+    if (strange.length > 0 || (code !== 0 && faults.length === 0))
+      throw new Error(`tsc ended with ${code}:\n${output}`);
+    return (snippet) => {
+      const name = `${basename(this.#file(snippet))}(`;
+      return faults
+        .filter((fault) => fault.startsWith(name))
+        .map((fault) => fault.replace(/^.*?\((\d+),\d+\)/, `${snippet.page}:$1`));
+    };
+  }
+
+  /** What it printed, by line. Throws an Error that names page and line where it fails or does not end in time. */
+  async run(snippet: Snippet): Promise<readonly Printed[]> {
+    const file = this.#file(snippet);
+    const args = ["--disable-warning=ExperimentalWarning", "--import", printer, file];
+    const { code, signal, output } = await run(process.execPath, args, {
+      cwd: this.#folder,
+      timeoutMs: runMsMax,
+      env: { NODE_OPTIONS: undefined, NO_COLOR: "1", FORCE_COLOR: undefined },
+    }).catch((thrown: Error) => {
+      throw new Error(`${snippet.page}:${snippet.line}: ${thrown.message}`);
+    });
+    if (code === 0) return printedIn(output);
+    const line = new RegExp(`${basename(file).replaceAll(".", "\\.")}:(\\d+)`).exec(output)?.[1] ?? snippet.line;
+    throw new Error(`${snippet.page}:${line}: the snippet ended with ${signal ?? code}:\n${output}`);
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #file({ page, line }: Snippet): string {
+    return join(this.#folder, `${basename(page)}.${line}.ts`);
+  }
+
+  #withSources({ page, line, code }: Snippet): string {
+    return code.replace(/(from |import |import\()(["'])agentmatic(\/[\w-]+)?\2/g, (all, before, quote, entry = "") => {
+      const source = sources[`.${entry}`];
+      if (source === undefined) throw new Error(`${page}:${line}: ${all} names no entry of this package`);
+      return `${before}${quote}${relative(this.#folder, join(root, source))}${quote}`;
+    });
+  }
+}
+
+function printedIn(output: string): Printed[] {
+  const printed: Printed[] = [];
+  for (const [, json] of output.matchAll(/^~printed~ (.*)$/gm)) {
+    const [line, text] = JSON.parse(json!) as [number, string];
+    printed.push({ line, text });
+  }
+  return printed;
+}
