@@ -1,5 +1,6 @@
 /** Agent graphs on one machine or on a cluster: what users import as `agentmatic`. */
 export { Agent, AgentBuilder, type AgentInput, type AgentResult } from "./agent/agent.ts";
+export { type McpClient, type McpTool, type McpToolsOptions, mcpTools } from "./agent/mcp.ts";
 export type { AgentMessage, MessageInput, MessagesUpdate } from "./agent/messages.ts";
 export type { LanguageModel } from "./agent/model.ts";
 export { type AgentChannels, createReactAgent, type ReactAgentOptions } from "./agent/react.ts";

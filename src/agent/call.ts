@@ -9,6 +9,7 @@ import { askApproval } from "./approval.ts";
 import { CallContext } from "./call-context.ts";
 import { toJson } from "./json.ts";
 import type { AgentMessage } from "./messages.ts";
+import { ToolOutput } from "./output.ts";
 import { retriesOf, type Tool, unknownTool } from "./tool.ts";
 import type { Usage } from "./usage.ts";
 
@@ -73,6 +74,7 @@ async function approved(
   if (!verdict.edited) return told(tool, await perform(tool, input, own, context));
   const result = await perform(tool, await verdict.read, own, context);
   // The conversation keeps what the model had asked for: without a word it would take the result for that one's.
+  if (result instanceof ToolOutput) return told(tool, result.after(JSON.stringify({ editedInput: verdict.input })));
   return told(tool, { editedInput: verdict.input, result });
 }
 
@@ -126,6 +128,7 @@ class Untold {
 
 function told({ name }: Tool, result: unknown): LanguageModelV4ToolResultOutput {
   if (typeof result === "string") return { type: "text", value: result };
+  if (result instanceof ToolOutput) return { type: "content", value: result.parts };
   try {
     return { type: "json", value: toJson(result, `tool "${name}": result`) };
   } catch (thrown) {

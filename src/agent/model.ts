@@ -12,6 +12,7 @@ import type {
   LanguageModelV4GenerateResult,
   LanguageModelV4Message,
   LanguageModelV4StreamPart,
+  LanguageModelV4ToolResultOutput,
   SharedV4FileData,
 } from "@ai-sdk/provider";
 import { AgentmaticError, invalid } from "../errors.ts";
@@ -20,6 +21,7 @@ import { AgentmaticError, invalid } from "../errors.ts";
 export type LanguageModel = LanguageModelV4 | LanguageModelV3;
 
 type Part = Exclude<LanguageModelV4Message, { role: "system" }>["content"][number];
+type ResultPart = Extract<LanguageModelV4ToolResultOutput, { type: "content" }>["value"][number];
 
 const versions: readonly unknown[] = ["v3", "v4"];
 
@@ -75,10 +77,20 @@ function partToV3(part: Part): object {
   if (part.type === "custom" || part.type === "reasoning-file") throw unsupported(`a part of type ${part.type}`);
   if (part.type === "file") return { ...part, data: dataToV3(part.data) };
   if (part.type === "tool-result" && part.output.type === "content") {
-    const file = part.output.value.find(({ type }) => type === "file");
-    if (file) throw unsupported("a file in a tool's result");
+    return { ...part, output: { ...part.output, value: part.output.value.map(resultToV3) } };
   }
   return part;
+}
+
+function resultToV3(one: ResultPart): object {
+  if (one.type !== "file") return one;
+  const { type: _type, data, mediaType, ...rest } = one;
+  const kind = mediaType.startsWith("image") ? "image" : "file";
+  if (data.type === "url") return { ...rest, type: `${kind}-url`, url: data.url.href };
+  if (data.type === "data" && typeof data.data === "string") {
+    return { ...rest, type: `${kind}-data`, data: data.data, mediaType };
+  }
+  throw unsupported(`a file in a tool's result given as ${data.type === "data" ? "bytes" : data.type}`);
 }
 
 function dataToV3(data: SharedV4FileData): string | Uint8Array | URL {
