@@ -13,9 +13,15 @@ export type Source = "input" | "loop" | "fork" | "update";
 
 /**
  * What one task wrote: the names of the channels whose values stand in the checkpoint as they were written, and the
- * updates of the others, which only the reducer has seen.
+ * updates of the others, which only the reducer has seen. `all`: every write in order, of a task that wrote a channel
+ * more than once; the other two are then empty.
  */
-export type StoredUpdate = readonly [node: string, last: readonly string[], folded: Readonly<Record<string, unknown>>];
+export type StoredUpdate = readonly [
+  node: string,
+  last: readonly string[],
+  folded: Readonly<Record<string, unknown>>,
+  all?: readonly (readonly [channel: string, value: unknown])[],
+];
 
 export interface CheckpointBody {
   readonly source: Source;
@@ -34,6 +40,22 @@ export interface CheckpointBody {
   readonly atMs?: number;
   /** Null where an update is of a kind that cannot be stored (a function for a reducer, for instance). */
   readonly updates: readonly StoredUpdate[] | null;
+}
+
+/** What followers are told of a checkpoint; how it looks to a reader is for the reader's end to say. */
+export interface ToldCheckpoint {
+  readonly checkpointId: string;
+  readonly parentId: string | null;
+  readonly step: number;
+  readonly source: Source;
+  /** Nodes that are due, by name, and those of the single calls, in order. */
+  readonly next: readonly string[];
+  readonly sends: readonly string[];
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+export function nodesOf(sends: readonly Packet[]): readonly string[] {
+  return sends.map(({ node }) => node);
 }
 
 /** Throws `StateNotSerializable` for a packet that cannot be stored. */

@@ -192,8 +192,7 @@ export class TaskContext implements NodeContext {
 
   #stream(data: unknown): void {
     this.#progress?.();
-    const { scope, place } = this.#fields;
-    if (scope.wants("custom") && followed(scope, place)) this.#emit("custom", data);
+    if (this.#fields.scope.wants("custom")) this.#emit("custom", data);
   }
 
   #streamMessage(chunk: unknown, metadata: Readonly<Record<string, unknown>>): void {
@@ -224,7 +223,7 @@ export class TaskContext implements NodeContext {
 
 const noContext: Readonly<Record<string, unknown>> = Object.freeze({});
 
-/** Events of subgraphs go to those who asked for them. */
+/** What subgraphs do goes to those who asked for it; what their nodes say goes to everybody, as in LangGraph.js. */
 export function followed(scope: RunScope, place: Pick<Place, "ns">): boolean {
   return place.ns === "" || scope.settings.subgraphs === true;
 }

@@ -1,4 +1,5 @@
 /** A run that nobody keeps: no store, no claim, no record. For graphs without a checkpointer. */
+
 import { AgentmaticError } from "../errors.ts";
 import type { Interrupt } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
@@ -8,10 +9,11 @@ import type { TraceContext } from "../run/record.ts";
 import type { RunSettings } from "../run/settings.ts";
 import { noSpan, noSpans, type Spans } from "../telemetry/spans.ts";
 import { NoJournal } from "./journal.ts";
-import { GraphLoop, outputOf } from "./loop.ts";
+import { GraphLoop } from "./loop.ts";
 import { runNested } from "./nested.ts";
 import { spanAttributes } from "./report.ts";
 import type { RunScope } from "./scope.ts";
+import { outputOf } from "./snapshot.ts";
 import type { Values } from "./state.ts";
 import { Stop } from "./stop.ts";
 import { ParentCommand } from "./task.ts";

@@ -6,12 +6,11 @@ import { GraphInterrupt, type Interrupt } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { TraceContext } from "../run/record.ts";
 import { commandsOf } from "./commands.ts";
-import { followed } from "./context.ts";
 import { type CommitParts, NoJournal } from "./journal.ts";
 import { addWritten, Ledger } from "./ledger.ts";
 import { stepLimit } from "./limit.ts";
 import { Outside } from "./outside.ts";
-import { eventOf, storedUpdate } from "./report.ts";
+import { storedUpdate } from "./report.ts";
 import type { Place, RunScope } from "./scope.ts";
 import { emptySnapshot, nothing, type Snapshot } from "./snapshot.ts";
 import {
@@ -28,6 +27,7 @@ import {
 } from "./step.ts";
 import { readDone, Superstep } from "./superstep.ts";
 import { checkedInput, runEntry } from "./task.ts";
+import { tellCommit } from "./told.ts";
 
 export interface LoopOptions {
   readonly scope: RunScope;
@@ -152,11 +152,12 @@ export class GraphLoop {
     });
     const { journal } = this.#scope;
     const seq = await (end ? journal.finish({ ns: this.#ns, make }) : journal.commit({ ns: this.#ns, make }));
+    const parentId = this.#snapshot.checkpointId || null;
     this.#snapshot = snapshot;
     this.#taken = 0;
     this.#fresh = true;
     this.#beside = [];
-    this.#tell(seq, source, []);
+    tellCommit(this.#scope, this.#plan, this.#ns, { seq, source, parentId, snapshot, outcomes: [] });
     this.add(writes);
   }
 
@@ -258,11 +259,12 @@ export class GraphLoop {
   }
 
   #committed(snapshot: Snapshot, taken: number, seq: number, source: Source, outcomes: readonly TaskOutcome[]): void {
+    const parentId = this.#snapshot.checkpointId || null;
     this.#snapshot = snapshot;
     this.#taken = taken;
     this.#beside = [];
     this.#fresh = true;
-    this.#tell(seq, source, outcomes);
+    tellCommit(this.#scope, this.#plan, this.#ns, { seq, source, parentId, snapshot, outcomes });
   }
 
   /** The graph comes to rest without a checkpoint: what waiting tasks asked is stored beside the current one. */
@@ -358,34 +360,6 @@ export class GraphLoop {
       throw new AgentmaticError("NodeFailed", text, { cause: thrown });
     }
   }
-
-  #tell(seq: number, source: Source, outcomes: readonly TaskOutcome[]): void {
-    const scope = this.#scope;
-    const { wants, emit } = scope;
-    if (!followed(scope, { ns: this.#ns })) return;
-    const ns = this.#ns;
-    if (wants("updates")) {
-      for (const { task, result } of outcomes) {
-        const data = Object.fromEntries(result.updates);
-        emit(eventOf(scope, ns, "updates", { node: task.node.name, data }, seq));
-      }
-    }
-    const snapshot = this.#snapshot;
-    if (wants("values")) emit(eventOf(scope, ns, "values", { data: outputOf(this.#plan, snapshot.values) }, seq));
-    if (wants("checkpoints")) {
-      const { checkpointId, step, next, sends, values } = snapshot;
-      const due = [...next, ...sends.map(({ node }) => node)];
-      emit(eventOf(scope, ns, "checkpoints", { data: { checkpointId, step, source, next: due, values } }, seq));
-    }
-  }
-}
-
-/** The part of the state that callers get. */
-export function outputOf(plan: Plan, values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  if (!plan.output) return values;
-  return Object.fromEntries(
-    plan.output.filter((name) => Object.hasOwn(values, name)).map((name) => [name, values[name]]),
-  );
 }
 
 function keyOf({ taskId, kind }: TaskWrites): string {

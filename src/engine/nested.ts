@@ -1,10 +1,12 @@
 /** A graph inside a node of another: its own loop and namespace, on the same thread, under the same claim. */
+
 import { decodeBody } from "../checkpoint/body.ts";
 import { AgentmaticError } from "../errors.ts";
 import { NoJournal } from "./journal.ts";
-import { GraphLoop, interruptOf, outputOf, type Rest } from "./loop.ts";
+import { GraphLoop, interruptOf, type Rest } from "./loop.ts";
 import { Outside } from "./outside.ts";
 import type { NestedCall, RunScope } from "./scope.ts";
+import { outputOf } from "./snapshot.ts";
 import type { Values } from "./state.ts";
 import { fromGraph } from "./task.ts";
 

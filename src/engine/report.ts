@@ -6,10 +6,29 @@ import { isOverwrite } from "../graph/command.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import type { RunScope } from "./scope.ts";
-import type { TaskOutcome } from "./step.ts";
+import type { TaskOutcome, TaskResult } from "./step.ts";
+
+type Writes = TaskResult["updates"];
+
+/** What a node wrote, as its followers are told: an object, or a list where it wrote a channel more than once. */
+export function updateOf(writes: Writes): unknown {
+  const channels = new Set(writes.map(([name]) => name));
+  if (channels.size === writes.length) return Object.fromEntries(writes);
+  return writes.map(([name, value]) => ({ [name]: value }));
+}
+
+/** The same where a task's result is told: several writes of one channel stand together, as in LangGraph.js. */
+export function resultOf(writes: Writes): Readonly<Record<string, unknown>> {
+  const byName = new Map<string, unknown[]>();
+  for (const [name, value] of writes) byName.set(name, [...(byName.get(name) ?? []), value]);
+  return Object.fromEntries([...byName].map(([name, all]) => [name, all.length === 1 ? all[0] : { $writes: all }]));
+}
 
 /** Values that stand in the checkpoint as they were written are named, the others kept. */
 export function storedUpdate(plan: Plan, { task, result }: TaskOutcome): StoredUpdate {
+  if (Array.isArray(updateOf(result.updates))) {
+    return [task.node.name, [], {}, result.updates.filter(([name]) => plan.channels.get(name)?.kind !== "untracked")];
+  }
   const last: string[] = [];
   const folded: Record<string, unknown> = {};
   for (const [name, value] of result.updates) {
@@ -26,9 +45,10 @@ export interface EventFields {
   readonly data: unknown;
 }
 
-/** `seq` is the commit's number, 0 for what is provisional. */
-export function eventOf(scope: RunScope, ns: string, kind: EventKind, fields: EventFields, seq = 0): RunEvent {
+/** `commit` is the commit's number, 0 for what is provisional: so is everything of a graph whose state nobody keeps. */
+export function eventOf(scope: RunScope, ns: string, kind: EventKind, fields: EventFields, commit = 0): RunEvent {
   const { runId, epoch, attempt, journal } = scope;
+  const seq = journal.keeps ? commit : 0;
   const { node = "", taskId = "", data } = fields;
   const event: RunEvent = { runId, kind, epoch, attempt, seq, ns, node, taskId, data: eventBytes(kind, data) };
   return seq > 0 && !journal.durable ? { ...event, durable: false } : event;

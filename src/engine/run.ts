@@ -15,12 +15,12 @@ import { answersIn, forkWrites, type Resumption, readResumption, resumeWrites } 
 import { commandsOf, commandWrite } from "./commands.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import type { HeldLease } from "./lease.ts";
-import { GraphLoop, outputOf, type Rest } from "./loop.ts";
+import { GraphLoop, type Rest } from "./loop.ts";
 import { runNested } from "./nested.ts";
 import { Outside, outside, passing } from "./outside.ts";
 import { spanAttributes } from "./report.ts";
 import type { RunScope } from "./scope.ts";
-import { checkpointIdOf, type Snapshot } from "./snapshot.ts";
+import { checkpointIdOf, outputOf, type Snapshot } from "./snapshot.ts";
 import { Stop } from "./stop.ts";
 import { ParentCommand, readReturn } from "./task.ts";
 import { applyEdit, readEdit } from "./update.ts";

@@ -47,6 +47,14 @@ function initialOf(plan: Plan, name: string, initial: () => unknown): unknown {
   }
 }
 
+/** The part of the state that callers get. */
+export function outputOf(plan: Plan, values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  if (!plan.output) return values;
+  return Object.fromEntries(
+    plan.output.filter((name) => Object.hasOwn(values, name)).map((name) => [name, values[name]]),
+  );
+}
+
 /** A function of run and step alone, so that a second owner writes the same id (P10). */
 export function checkpointIdOf(runId: string, step: number): string {
   return `${runId}.${step}`;

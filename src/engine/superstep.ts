@@ -11,7 +11,7 @@ import { interruptWrite } from "./answers.ts";
 import { durableCall } from "./calls.ts";
 import { type ContextFields, followed, RefusedAnswer, TaskContext } from "./context.ts";
 import { policiesOf, underPolicies } from "./policies.ts";
-import { eventOf } from "./report.ts";
+import { eventOf, resultOf } from "./report.ts";
 import type { Place, RunScope } from "./scope.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Task, TaskOutcome, TaskResult } from "./step.ts";
@@ -182,7 +182,7 @@ export class Superstep {
     const node = task.node.name;
     const span = scope.spans.start("agentmatic.node.execute", attributesOf(scope, place, node), trace);
     const told = scope.wants("tasks") && followed(scope, place);
-    if (told) this.#tell(task, { id: task.id, name: node, input: inputOf(snapshot, task), interrupts: [] });
+    if (told) this.#tell(task, { input: inputOf(snapshot, task), interrupts: [] });
     const outcome = this.#try(task, span);
     if (outcome instanceof Promise) {
       return outcome.then(
@@ -251,7 +251,7 @@ export class Superstep {
     scope.stop.check();
     this.#outcomes.push(preview && tasks.length === 1 ? { task, result, preview } : { task, result });
     if (tasks.length > 1 && scope.journal.keeps) this.#unsaved.push(this.#doneWrite(task, result));
-    if (told) this.#tell(task, { id: task.id, name: task.node.name, result: result.updates, interrupts: [] });
+    if (told) this.#tell(task, { result: resultOf(result.updates), interrupts: [], error: null });
   }
 
   #failed(task: Task, thrown: unknown, span: Span, told: boolean): void {
@@ -261,12 +261,14 @@ export class Superstep {
       if (!isGraphInterrupt(thrown)) {
         const error = AgentmaticError.from(thrown);
         span.fail(error);
-        if (told) this.#tell(task, { id: task.id, name: node, error: errorValue(error), interrupts: [] });
+        if (told) this.#tell(task, { result: {}, interrupts: [], error: errorValue(error) });
         throw thrown instanceof RefusedAnswer ? this.#refused(task, thrown) : thrown;
       }
       this.#waits = true;
       const { interrupts } = thrown;
-      if (told) this.#tell(task, { id: task.id, name: node, interrupts });
+      if (told) {
+        this.#tell(task, { result: {}, interrupts: interrupts.map(({ id, value }) => ({ id, value })), error: null });
+      }
       if (interrupts.length === 0) return;
       this.#interrupts.push(...interrupts);
       this.#interrupted.push(
@@ -306,9 +308,11 @@ export class Superstep {
     return { ns, checkpointId, taskId: task.id, path: task.path };
   }
 
-  #tell(task: Task, data: unknown): void {
+  #tell(task: Task, what: object): void {
     const { scope, place } = this.#options;
-    scope.emit(eventOf(scope, place.ns, "tasks", { node: task.node.name, taskId: task.id, data }));
+    const { name } = task.node;
+    const data = { id: task.id, name, step: place.step, ...what };
+    scope.emit(eventOf(scope, place.ns, "tasks", { node: name, taskId: task.id, data }));
   }
 }
 

@@ -5,6 +5,8 @@ import { MemorySaver } from "../checkpoint/memory.ts";
 import type { Saver } from "../checkpoint/saver.ts";
 import { type DirectOptions, runDirect } from "../engine/direct.ts";
 import { Ledger } from "../engine/ledger.ts";
+import { outputOf } from "../engine/snapshot.ts";
+import type { Values } from "../engine/state.ts";
 import type { Edit } from "../engine/update.ts";
 import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "../graph/channels.ts";
@@ -120,7 +122,7 @@ export class CompiledGraph<
       return resultOf<S, Output>(await runDirect(direct instanceof Promise ? await direct : direct));
     }
     const handle = await this.start(input, own, []);
-    return readEnd<S, Output>(await handle.end);
+    return readEnd<S, Output>(this.plan, await handle.end);
   }
 
   /**
@@ -140,9 +142,9 @@ export class CompiledGraph<
     }
     const handle = this.#keeps ? await this.start(input, config, kindsOf(form)) : await this.#follow(input, config);
     handle.end.catch(() => undefined);
-    yield* readEvents(form, this.plan, handle);
+    yield* readEvents(form, this.plan, handle, this.#ports.clock);
     const end = await handle.end;
-    const interrupts = "type" in end ? readEnd<S>(end).__interrupt__ : resultOf<S>(end).__interrupt__;
+    const interrupts = "type" in end ? readEnd<S>(this.plan, end).__interrupt__ : resultOf<S>(end).__interrupt__;
     if (interrupts) yield* form.interrupted(interrupts);
   }
 
@@ -354,11 +356,12 @@ async function ended(end: Promise<RunEnd>): Promise<RunEnd> {
   throw done.error ? fromErrorValue(done.error) : new AgentmaticError("Internal", `the run ended as ${done.status}`);
 }
 
-export function readEnd<S extends ChannelSpec, Output = StateOf<S>>(end: RunEnd): Result<S, Output> {
+function readEnd<S extends ChannelSpec, Output = StateOf<S>>(plan: Plan, end: RunEnd): Result<S, Output> {
   if (end.status !== "succeeded" && end.status !== "interrupted") {
     throw end.error ? fromErrorValue(end.error) : new AgentmaticError("Internal", `the run ended as ${end.status}`);
   }
-  const values = (end.values ? decodeValue(end.values) : {}) as Result<S, Output>;
+  // An end that was read back from the store has every channel.
+  const values = outputOf(plan, (end.values ? decodeValue(end.values) : {}) as Values) as Result<S, Output>;
   if (end.status !== "interrupted") return values;
   const interrupts = (end.interrupts ? decodeValue(end.interrupts) : []) as OpenInterrupt[];
   return { ...values, [INTERRUPT]: interrupts };

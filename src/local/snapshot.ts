@@ -1,12 +1,13 @@
 /** A thread's state as callers see it, with LangGraph.js's names beside our own. */
-import { decodeBody, type Source } from "../checkpoint/body.ts";
+import { decodeBody, nodesOf, type Source } from "../checkpoint/body.ts";
 import { decodeValue } from "../checkpoint/codec.ts";
 import { type OpenInterrupt, pendingInterrupts, readInterrupts } from "../checkpoint/interrupts.ts";
 import type { Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
 import { commandsOf } from "../engine/commands.ts";
 import { Ledger } from "../engine/ledger.ts";
-import { outputOf } from "../engine/loop.ts";
+import { resultOf } from "../engine/report.ts";
 import { nestedNs, threadNs } from "../engine/scope.ts";
+import { nothing, outputOf } from "../engine/snapshot.ts";
 import { applyCommands, planTasks, type Task } from "../engine/step.ts";
 import type { ErrorValue } from "../errors.ts";
 import type { ChannelSpec, StateOf } from "../graph/channels.ts";
@@ -65,7 +66,7 @@ export async function readSnapshot<S extends ChannelSpec>(
   const loaded = new Ledger(plan).load(checkpoint).snapshot;
   const { snapshot } = applyCommands(plan, loaded, commandsOf(checkpointId, writes));
   const done = new Map(writes.filter(({ kind }) => kind === "done").map((write) => [write.taskId, write]));
-  const due = plannable(plan, snapshot.next) ? planTasks(plan, snapshot, ns) : [];
+  const due = plannable(plan, [...snapshot.next, ...nodesOf(snapshot.sends)]) ? planTasks(plan, snapshot, ns) : [];
   const tasks: TaskSnapshot[] = [];
   for (const task of due) tasks.push(await taskOf(plan, stored, task, done.get(task.id)?.data, saver));
   const left = due.filter(({ id }) => !done.has(id)).map(({ node }) => node.name);
@@ -103,7 +104,6 @@ async function taskOf(
   const open = new Set(pendingInterrupts(stored).map(({ id }) => id));
   const asked = writes.filter(({ kind, taskId }) => kind === "interrupt" && taskId === task.id).flatMap(readInterrupts);
   const failed = writes.find(({ kind, taskId }) => kind === "error" && taskId === task.id);
-  const { subgraph } = task.node;
   const place = {
     plan,
     ns: checkpoint.ns,
@@ -111,9 +111,9 @@ async function taskOf(
     step: checkpoint.step + 1,
     fresh: false,
   };
-  const ns = !subgraph || subgraph.state === "none" ? undefined : nsOf(place, task, subgraph.state === "thread");
+  const ns = nsOf(place, task);
   const inner = ns !== undefined && saver ? await saver.get(threadId, ns) : undefined;
-  const state = inner ? await readSnapshot(subgraph!.plan, inner, saver) : ns && configAt(threadId, ns);
+  const state = inner ? await readSnapshot(task.node.subgraph!.plan, inner, saver) : ns && configAt(threadId, ns);
   const updates = done && (decodeValue(done) as [readonly [string, unknown][]])[0];
   return {
     id: task.id,
@@ -121,13 +121,36 @@ async function taskOf(
     path: task.path,
     interrupts: asked.filter(({ id }) => open.has(id)).map(({ id, value }) => ({ id, value })),
     ...(failed ? { error: (decodeValue(failed.data) as { error: ErrorValue }).error } : {}),
-    ...(updates ? { result: Object.fromEntries(updates) } : {}),
+    ...(updates ? { result: resultOf(updates) } : {}),
     ...(state ? { state } : {}),
   };
 }
 
-function nsOf(place: Parameters<typeof nestedNs>[0], task: Task, shared: boolean): string {
-  return shared ? threadNs(place, task.node.name, 0) : nestedNs(place, task.node.name, task.index, 0);
+/** Where the checkpoints of the graph that stands for the task's node lie; undefined where there is none. */
+function nsOf(place: Parameters<typeof nestedNs>[0], { node, index }: Task): string | undefined {
+  if (!node.subgraph || node.subgraph.state === "none") return undefined;
+  return node.subgraph.state === "thread" ? threadNs(place, node.name, 0) : nestedNs(place, node.name, index, 0);
+}
+
+export interface DueAt {
+  readonly threadId: string;
+  readonly ns: string;
+  readonly checkpointId: string;
+  readonly step: number;
+  readonly next: readonly string[];
+  readonly sends: readonly string[];
+}
+
+/** The tasks that are due at a checkpoint which was told of, before any of them has done anything. */
+export function dueTasks(plan: Plan, { threadId, ns, checkpointId, step, next, sends }: DueAt): TaskSnapshot[] {
+  if (!plannable(plan, [...next, ...sends])) return [];
+  const place = { plan, ns, checkpointId, step: step + 1, fresh: false };
+  const packets = sends.map((node) => ({ node, args: undefined }));
+  return planTasks(plan, { ...nothing, checkpointId, step, next, sends: packets }, ns).map((task) => {
+    const inner = nsOf(place, task);
+    const state = inner === undefined ? {} : { state: configAt(threadId, inner) };
+    return { id: task.id, name: task.node.name, path: task.path, interrupts: [], ...state };
+  });
 }
 
 /** The graph that a namespace is of: the segments name the nodes that called. Undefined where they are not graphs. */

@@ -1,11 +1,15 @@
 /** A run's events in the shapes that readers of `stream` get: LangGraph.js's. */
+
+import type { ToldCheckpoint } from "../checkpoint/body.ts";
 import { decodeValue } from "../checkpoint/codec.ts";
 import type { OpenInterrupt } from "../checkpoint/interrupts.ts";
+import { outputOf } from "../engine/snapshot.ts";
 import { invalid } from "../errors.ts";
 import { INTERRUPT, type Plan } from "../graph/plan.ts";
+import type { Clock } from "../ports.ts";
 import { type EventKind, eventKinds, type RunEvent } from "../run/events.ts";
 import type { InvokeConfig } from "./config.ts";
-import { configAt } from "./snapshot.ts";
+import { configAt, dueTasks, planAt } from "./snapshot.ts";
 
 export type StreamMode = Exclude<EventKind, "retract"> | "debug";
 
@@ -26,9 +30,6 @@ export interface StreamForm {
 }
 
 const streamModes: readonly string[] = [...eventKinds.filter((kind) => kind !== "retract"), "debug"];
-/** Modes whose events may be retracted by a hand-off; a reader of several modes is told with `["retract", { attempt }]`. */
-const provisional: readonly StreamMode[] = ["messages", "custom", "tasks", "debug"];
-
 /** Throws `InvalidArgument`, naming the field. */
 export function streamOf({
   streamMode = "updates",
@@ -65,22 +66,23 @@ export function kindsOf({ modes }: StreamForm): readonly EventKind[] {
   return [...kinds];
 }
 
+/** A reader of several modes is told with `["retract", { attempt }]` what a hand-off made void; one of one mode has no place for it. */
 export async function* readEvents(
   form: StreamForm,
   plan: Plan,
   { events }: { readonly events: AsyncIterable<RunEvent> },
+  clock: Clock,
 ): AsyncGenerator<unknown, void> {
   for await (const event of events) {
     const { kind, ns } = event;
     if (kind === "retract") {
-      if (form.many && provisional.some((mode) => form.modes.has(mode)))
-        yield shaped(form, ns, kind, decodeValue(event.data));
+      if (form.many) yield shaped(form, ns, kind, decodeValue(event.data));
       continue;
     }
     const data = dataOf(form, plan, event);
     if (form.modes.has(kind)) yield shaped(form, ns, kind, data);
     if (form.modes.has("debug") && (kind === "tasks" || kind === "checkpoints")) {
-      yield shaped(form, ns, "debug", debugOf(kind, data));
+      yield shaped(form, ns, "debug", debugOf(kind, data, new Date(clock.wallMs()).toISOString()));
     }
   }
 }
@@ -91,29 +93,30 @@ function shaped({ many, subgraphs }: StreamForm, ns: string, mode: string, data:
   return many ? [path, mode, data] : [path, data];
 }
 
-function dataOf({ threadId }: StreamForm, plan: Plan, { kind, node, ns, runId, data }: RunEvent): unknown {
+function dataOf({ threadId }: StreamForm, root: Plan, { kind, node, ns, runId, data }: RunEvent): unknown {
   const value = decodeValue(data);
   if (kind === "updates") return { [node]: value };
+  const plan = planAt(root, ns);
+  // What was made again from the store has every channel.
+  if (kind === "values") return plan ? outputOf(plan, value as ToldCheckpoint["values"]) : value;
   if (kind !== "checkpoints") return value;
-  const given = value as { checkpointId: string; step: number; source: string; next?: string[]; values?: unknown };
-  const { checkpointId, step, source, next = [], values } = given;
+  const { checkpointId, parentId, step, source, next, sends, values } = value as ToldCheckpoint;
   return {
-    ...given,
-    graph: plan.name,
-    values,
-    next,
     config: configAt(threadId, ns, checkpointId),
+    ...(parentId === null ? {} : { parentConfig: configAt(threadId, ns, parentId) }),
+    values,
     metadata: { source, step, run_id: runId },
+    next: [...next, ...sends],
+    tasks: plan ? dueTasks(plan, { threadId, ns, checkpointId, step, next, sends }) : [],
   };
 }
 
-function debugOf(kind: "tasks" | "checkpoints", payload: unknown): unknown {
-  if (kind === "checkpoints") return { type: "checkpoint", ...stepOf(payload), payload };
-  const ended = typeof payload === "object" && payload !== null && !("input" in payload);
-  return { type: ended ? "task_result" : "task", ...stepOf(payload), payload };
-}
-
-function stepOf(payload: unknown): { step?: number } {
-  const { step } = (payload ?? {}) as { step?: unknown };
-  return typeof step === "number" ? { step } : {};
+function debugOf(kind: "tasks" | "checkpoints", payload: unknown, timestamp: string): unknown {
+  if (kind === "checkpoints") {
+    const { step } = (payload as { metadata: { step: number } }).metadata;
+    return { step, type: "checkpoint", timestamp, payload };
+  }
+  const { step } = payload as { step: number };
+  const ended = "result" in (payload as object);
+  return { step, type: ended ? "task_result" : "task", timestamp, payload };
 }
