@@ -47,6 +47,7 @@ export interface Rest {
 /** Supersteps in a row without giving other work of the process its turn. */
 const stepsInARow = 64;
 const turnMs = 20;
+const unkept = "unkept";
 
 export class GraphLoop {
   readonly #scope: RunScope;
@@ -54,6 +55,8 @@ export class GraphLoop {
   readonly #ns: string;
   readonly #trace: TraceContext | undefined;
   readonly #caller: string | undefined;
+  /** What checkpoints are called after. */
+  readonly #line: string;
   readonly #ledger: Ledger;
   #snapshot: Snapshot;
   /** What earlier attempts or runs stored beside the current checkpoint. */
@@ -76,6 +79,8 @@ export class GraphLoop {
     this.#ns = ns;
     this.#trace = trace;
     this.#caller = caller;
+    // A call that keeps nothing begins anew when it is answered: its tasks must have the ids that they had before.
+    this.#line = caller === undefined || scope.journal.keeps ? scope.runId : unkept;
     this.#ledger = new Ledger(plan);
     this.#snapshot = nothing;
   }
@@ -133,7 +138,7 @@ export class GraphLoop {
     const work = runEntry(plan, this.#snapshot, task.node, updates, context);
     const result = await this.#scope.stop.race(work);
     this.#beside = [];
-    return await this.#commit(applyInput(plan, this.#snapshot, result, this.#scope.runId), "input", []);
+    return await this.#commit(applyInput(plan, this.#snapshot, result, this.#line), "input", []);
   }
 
   /** Commits a snapshot that is not a superstep's: a fork, an edit from outside. It becomes where the graph stands. */
@@ -210,7 +215,7 @@ export class GraphLoop {
     waits,
   }: Awaited<ReturnType<Superstep["run"]>>): Rest | undefined | Promise<Rest | undefined> {
     if (waits) return this.#rest("interrupted", interrupts, [...unsaved, ...interrupted]);
-    return this.#commit(advance(this.#plan, this.#snapshot, outcomes, this.#scope.runId), "loop", outcomes);
+    return this.#commit(advance(this.#plan, this.#snapshot, outcomes, this.#line), "loop", outcomes);
   }
 
   #superstepOf(tasks: readonly Task[]): Superstep {
