@@ -20,6 +20,7 @@ import {
 } from "../graph/context.ts";
 import type { Settings } from "../graph/function.ts";
 import { INTERRUPT, type Plan } from "../graph/plan.ts";
+import type { DrawableGraph } from "../picture/graph.ts";
 import { type Ports, systemPorts } from "../ports.ts";
 import { checkCount, isPlainObject } from "../run/check.ts";
 import type { EventKind } from "../run/events.ts";
@@ -227,6 +228,15 @@ export class CompiledGraph<
     const edit: Edit = { kind: "branch", values, next, sends, joins, deferred, step };
     const residency = (await saver.getRun(stored.checkpoint.runId))?.spec.residency;
     return await this.#edit({ threadId, ...(residency ? { residency } : {}) }, edit);
+  }
+
+  /**
+   * Its nodes and edges, to look at: `drawMermaid()` and `drawSvg()` make pictures. With `xray` the graphs inside are
+   * drawn, all or so many levels. What draws is loaded when it is asked for; `agentmatic/picture` has it as functions.
+   */
+  async getGraphAsync(options: { xray?: boolean | number } = {}): Promise<DrawableGraph> {
+    const { DrawableGraph } = await import("../picture/graph.ts");
+    return new DrawableGraph(this.plan, options);
   }
 
   async #edit(config: InvokeConfig, edit: Edit): Promise<CheckpointConfig> {

@@ -9,6 +9,7 @@ import type { Plan, PlanNode } from "../graph/plan.ts";
 export interface PictureState {
   /** Nodes that run next. */
   readonly next: readonly string[];
+  readonly finished?: readonly string[];
   readonly failed?: readonly string[];
   readonly interrupted?: readonly string[];
   /** Says the same of single tasks, and of graphs inside them. */
@@ -19,11 +20,13 @@ export interface PictureTask {
   readonly name: string;
   readonly error?: unknown;
   readonly interrupts?: readonly unknown[];
+  /** What it wrote, where it has finished while others of its superstep have not. */
+  readonly result?: unknown;
   /** A `PictureState`; whatever else it is, is passed over. */
   readonly state?: unknown;
 }
 
-export type Mark = "current" | "failed" | "interrupted";
+export type Mark = "finished" | "current" | "interrupted" | "failed";
 
 export interface Marks {
   /** The gravest mark of a node; where the graph inside it is not drawn, of all that is inside, too. */
@@ -32,7 +35,7 @@ export interface Marks {
   readonly all: ReadonlyMap<string, Mark>;
 }
 
-const gravity: Readonly<Record<Mark, number>> = { current: 1, interrupted: 2, failed: 3 };
+const gravity: Readonly<Record<Mark, number>> = { finished: 1, current: 2, interrupted: 3, failed: 4 };
 
 /** Throws `InvalidArgument` for a state that is none, or that names a node which the graph does not have. */
 export function marksOf(plan: Plan, state: PictureState | undefined): Marks {
@@ -60,7 +63,7 @@ function read(
   mark: (field: string, id: string, as: Mark) => void,
 ): void {
   if (!isState(state)) throw invalid(field, "must be an object with `next`, a list of nodes");
-  const lists = { next: "current", failed: "failed", interrupted: "interrupted" } as const;
+  const lists = { finished: "finished", next: "current", interrupted: "interrupted", failed: "failed" } as const;
   for (const [key, as] of Object.entries(lists)) {
     const names = state[key as keyof typeof lists] ?? [];
     if (!Array.isArray(names)) throw invalid(`${field}.${key}`, "must be a list of nodes");
@@ -69,8 +72,9 @@ function read(
       mark(`${field}.${key}`, path + name, as);
     }
   }
-  for (const [at, { name, error, interrupts = [], state: inside }] of (state.tasks ?? []).entries()) {
+  for (const [at, { name, error, interrupts = [], result, state: inside }] of (state.tasks ?? []).entries()) {
     const id = path + name;
+    if (result !== undefined) mark(`${field}.tasks`, id, "finished");
     if (interrupts.length > 0) mark(`${field}.tasks`, id, "interrupted");
     if (error !== undefined) mark(`${field}.tasks`, id, "failed");
     if (isState(inside)) read(inside, `${field}.tasks[${at}].state`, `${id}:`, mark);

@@ -10,7 +10,8 @@ const exchangeRounds = 8;
 
 /** Reorders `mesh.layers` in place. */
 export function orderLayers(mesh: Mesh): void {
-  const place: number[] = [];
+  const place = new Int32Array(mesh.above.length);
+  const centre = new Float64Array(mesh.above.length);
   firstOrder(mesh);
   remember(mesh, place);
   let best = mesh.layers.map((layer) => [...layer]);
@@ -20,7 +21,7 @@ export function orderLayers(mesh: Mesh): void {
   for (let sweep = 0; sweep < sweeps && fewest > 0; sweep++) {
     const isDown = sweep % 2 === 0;
     const layers = isDown ? mesh.layers : mesh.layers.toReversed();
-    for (const layer of layers) sortLayer(layer, isDown ? mesh.above : mesh.below, place);
+    for (const layer of layers) sortLayer(layer, isDown ? mesh.above : mesh.below, place, centre);
     if (vertices <= exchangeMax) exchange(mesh, place);
     const count = crossings(mesh, place);
     if (count >= fewest) continue;
@@ -50,23 +51,25 @@ function firstOrder(mesh: Mesh): void {
   for (const layer of mesh.layers) layer.sort((a, b) => met[a]! - met[b]!);
 }
 
-function remember({ layers }: Mesh, place: number[]): void {
+function remember({ layers }: Mesh, place: Int32Array): void {
   for (const layer of layers) for (const [at, vertex] of layer.entries()) place[vertex] = at;
 }
 
-function sortLayer(layer: number[], fixed: Mesh["above"], place: number[]): void {
-  const centre = new Map<number, number>();
-  for (const [at, vertex] of layer.entries()) {
-    const near = fixed[vertex]!;
+function sortLayer(layer: number[], fixed: Mesh["above"], place: Int32Array, centre: Float64Array): void {
+  let isSorted = true;
+  for (let at = 0; at < layer.length; at++) {
+    const near = fixed[layer[at]!]!;
     let sum = 0;
     for (const other of near) sum += place[other]!;
-    centre.set(vertex, near.length > 0 ? sum / near.length : at);
+    centre[layer[at]!] = near.length > 0 ? sum / near.length : at;
+    if (at > 0 && centre[layer[at - 1]!]! > centre[layer[at]!]!) isSorted = false;
   }
-  layer.sort((a, b) => centre.get(a)! - centre.get(b)! || place[a]! - place[b]!);
-  for (const [at, vertex] of layer.entries()) place[vertex] = at;
+  if (isSorted) return;
+  layer.sort((a, b) => centre[a]! - centre[b]! || place[a]! - place[b]!);
+  for (let at = 0; at < layer.length; at++) place[layer[at]!] = at;
 }
 
-function exchange({ layers, above, below }: Mesh, place: number[]): void {
+function exchange({ layers, above, below }: Mesh, place: Int32Array): void {
   for (let round = 0, isBetter = true; isBetter && round < exchangeRounds; round++) {
     isBetter = false;
     for (const layer of layers) {
@@ -86,28 +89,29 @@ function exchange({ layers, above, below }: Mesh, place: number[]): void {
   }
 }
 
-function pairCrossings(left: readonly number[], right: readonly number[], place: readonly number[]): number {
+function pairCrossings(left: readonly number[], right: readonly number[], place: Int32Array): number {
   let count = 0;
   for (const a of left) for (const b of right) if (place[a]! > place[b]!) count++;
   return count;
 }
 
 /** Barth, Mutzel and Jünger (2004), "Simple and efficient bilayer cross counting": inversions, by a tree of counts. */
-function crossings({ layers, below }: Mesh, place: readonly number[]): number {
+function crossings({ layers, below }: Mesh, place: Int32Array): number {
+  const tree = new Int32Array(layers.reduce((most, { length }) => Math.max(most, length), 0) + 1);
   let total = 0;
-  for (const [rank, layer] of layers.entries()) {
-    const width = layers[rank + 1]?.length ?? 0;
-    const tree: number[] = new Array(width + 1).fill(0);
+  for (let rank = 0; rank < layers.length - 1; rank++) {
+    const width = layers[rank + 1]!.length;
+    tree.fill(0, 0, width + 1);
     let seen = 0;
-    for (const vertex of layer) {
-      const ends = below[vertex]!.map((other) => place[other]!);
-      for (const end of ends) {
+    for (const vertex of layers[rank]!) {
+      const others = below[vertex]!;
+      for (const other of others) {
         let notRight = 0;
-        for (let at = end + 1; at > 0; at -= at & -at) notRight += tree[at]!;
+        for (let at = place[other]! + 1; at > 0; at -= at & -at) notRight += tree[at]!;
         total += seen - notRight;
       }
-      for (const end of ends) for (let at = end + 1; at <= width; at += at & -at) tree[at]!++;
-      seen += ends.length;
+      for (const other of others) for (let at = place[other]! + 1; at <= width; at += at & -at) tree[at]!++;
+      seen += others.length;
     }
   }
   return total;

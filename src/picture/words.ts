@@ -14,6 +14,7 @@ export function describe(chart: Chart, options: { readonly edges: boolean }): st
   };
   return [
     `Graph "${shorten(chart.name, nameColumnsMax)}", ${nodes.length} ${nodes.length === 1 ? "node" : "nodes"}.`,
+    ...marked("finished", "Finished"),
     ...marked("current", "Next"),
     ...marked("interrupted", "Interrupted"),
     ...marked("failed", "Failed"),
