@@ -13,6 +13,10 @@ export interface AskOptions {
   readonly rateLimit?: RateLimitPolicy | false;
   /** Streams although nobody follows, so that each piece of the answer is a sign of life. */
   readonly alwaysStream?: boolean;
+  /** Nothing is told to followers: it is no answer of the agent's. */
+  readonly quiet?: boolean;
+  /** Of the message that the answer becomes. Default: the task's. */
+  readonly id?: string;
 }
 
 export interface Answer {
@@ -25,15 +29,15 @@ const always: RateLimitPolicy = {};
 
 /** Rejects with the model's error; `ResourceExhausted` where its service says "later" for too long. */
 export async function ask(
-  { model, price, rateLimit = always, alwaysStream = false }: AskOptions,
+  { model, price, rateLimit = always, alwaysStream = false, ...named }: AskOptions,
   prompt: LanguageModelV4CallOptions,
   context: NodeContext,
 ): Promise<Answer> {
   const options = { ...prompt, abortSignal: context.signal };
-  const followed = context.streamsMessages;
-  const id = context.taskId;
+  const { id = context.taskId, quiet = false } = named;
+  const followed = context.streamsMessages && !quiet;
   const call = (attempt: number): Promise<LanguageModelV4GenerateResult> =>
-    followed || alwaysStream ? streamed(model, options, context, id, attempt) : generate(model, options);
+    followed || (alwaysStream && !quiet) ? streamed(model, options, context, id, attempt) : generate(model, options);
   const result = await withinLimits(context, rateLimit, call);
   return { message: messageOf(result, id), usage: usageOfCall(context.runId, result.usage, price), result };
 }

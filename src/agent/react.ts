@@ -1,30 +1,65 @@
 /** The ReAct agent as a graph: ask the model, run the tools it asks for, tell it the results, until it asks for none. */
-import type { JSONSchema7, LanguageModelV4FunctionTool } from "@ai-sdk/provider";
 import { AgentmaticError, invalid } from "../errors.ts";
-import { Annotation, type Channel } from "../graph/channels.ts";
+import { Annotation, type Channel, type StateOf } from "../graph/channels.ts";
 import { Send } from "../graph/command.ts";
+import type { Budget } from "../graph/context.ts";
+import { ephemeral } from "../graph/kinds.ts";
+import type { NodeOptions } from "../graph/node.ts";
 import { END, START } from "../graph/plan.ts";
+import type { JsonSchema, StandardSchema } from "../graph/schema.ts";
 import type { CompiledGraph } from "../local/compiled-graph.ts";
 import { StateGraph, type StateGraphCompileOptions } from "../local/state-graph.ts";
-import { messageOf } from "./answer.ts";
+import { type BreakerPolicy, checkBreaker } from "../policy/breaker.ts";
+import { checkRetry, type RetryPolicy } from "../policy/retry.ts";
+import { readTimeout, type TimeoutPolicy } from "../policy/timeout.ts";
 import { runCall, type ToolCall } from "./call.ts";
+import { finalForm } from "./final.ts";
+import { checkRateLimit, type RateLimitPolicy } from "./limit.ts";
 import { type AgentMessage, addMessages, type MessagesUpdate } from "./messages.ts";
-import { checkModel, generate, type LanguageModel } from "./model.ts";
-import { callsOf, promptOf } from "./prompt.ts";
-import { checkTools, type Tool } from "./tool.ts";
+import { checkModel, type LanguageModel } from "./model.ts";
+import { callsOf } from "./prompt.ts";
+import { checkTools, retriesOf, type Tool } from "./tool.ts";
+import { type SystemPrompt, takeTurn } from "./turn.ts";
+import { checkLimits, checkPrice, type Price, type Usage, usageChannel } from "./usage.ts";
 
-export interface ReactAgentOptions extends StateGraphCompileOptions {
+export interface ReactAgentOptions<Output = undefined> extends StateGraphCompileOptions {
   name: string;
   llm: LanguageModel;
   tools?: readonly Tool[];
-  /** The system prompt. Not part of the thread: a changed one holds from the next model call on. */
-  system?: string;
+  /** Not part of the thread: a changed one holds from the next model call on. */
+  system?: SystemPrompt;
   /** Supersteps a run may take: a model call is one, and so are all the tool calls of one answer together. */
   maxSteps?: number;
+  /** The final answer is JSON that fits, in `output`. The model is told what does not fit, and asked at most 3 times. */
+  output?: StandardSchema<unknown, Output>;
+  /** Describes `output` to the model, as JSON Schema draft-07. Needed where the schema cannot describe itself. */
+  outputJsonSchema?: JsonSchema;
+  /** Stops a run with `BudgetExceeded` before a model call beyond it. What a run is given as `budget` counts first. */
+  budget?: Budget;
+  /** Of the model's tokens; needed for a budget of cost. */
+  price?: Price;
+  /** How answers such as 429 are waited out; false: not at all. Waited out within the run's deadline by default. */
+  rateLimit?: RateLimitPolicy | false;
+  /** The model's service is not called for a while after it failed so often. */
+  circuitBreaker?: BreakerPolicy;
+  /** Of a failed model call. Not tried again unless given. */
+  retryPolicy?: RetryPolicy | readonly RetryPolicy[];
+  /** Milliseconds for one model call, its waits for rate limits included, or more finely. */
+  timeout?: number | TimeoutPolicy;
 }
 
-/** The state of an agent: its conversation. */
-export type AgentChannels = { readonly messages: Channel<readonly AgentMessage[], MessagesUpdate> };
+/** The state of an agent: its conversation, what its last run used up, and the value of its last final answer. */
+export type AgentChannels<Output = undefined> = {
+  readonly messages: Channel<readonly AgentMessage[], MessagesUpdate>;
+  readonly usage: Channel<Usage, Usage>;
+  /** There only where an `output` schema was given, and the last run has come to its end. */
+  readonly output: Channel<Output | undefined, Output | undefined>;
+};
+
+export type AgentState<Output = undefined> = StateOf<AgentChannels<Output>>;
+
+/** Names for `interruptBefore` and its like. */
+export const agentNodes: readonly string[] = ["agent", "tools"];
 
 /** Tool calls of one answer; a model that asks for more has lost its way. */
 const toolCallsMax = 128;
@@ -34,43 +69,76 @@ const toolCallsMax = 128;
  * in the order of the calls). A finished call's result is stored at once: it is not made again after a crash or while
  * another call of the same answer waits for a person. Throws `InvalidArgument`, naming the option.
  */
-export function createReactAgent(options: ReactAgentOptions): CompiledGraph<AgentChannels> {
-  const { llm, tools: given = [], system, ...compile } = options;
+export function createReactAgent<Output = undefined>(
+  options: ReactAgentOptions<Output>,
+): CompiledGraph<AgentChannels<Output>> {
+  const { llm, tools: given = [], system, output, outputJsonSchema, budget, price, rateLimit, ...others } = options;
+  const { circuitBreaker, retryPolicy, timeout, ...compile } = others;
   if (typeof compile.name !== "string" || compile.name === "") throw invalid("name", "must be text");
-  if (system !== undefined && typeof system !== "string") throw invalid("system", "must be text");
-  const model = checkModel(llm, "llm");
+  checkSystem(system);
+  checkLimits(budget, "budget");
+  checkPrice(price, "price");
+  checkRateLimit(rateLimit, "rateLimit");
   const tools = checkTools(given, "tools");
   const byName = new Map(tools.map((one) => [one.name, one]));
-  const described = tools.length > 0 ? { tools: tools.map(describe), toolChoice: { type: "auto" } as const } : {};
-  return new StateGraph<AgentChannels>({
-    messages: Annotation<readonly AgentMessage[], MessagesUpdate>({ reducer: addMessages, default: () => [] }),
-  })
-    .addNode("agent", async ({ messages }, context) => {
-      const prompt = promptOf(system, messages);
-      const answer = await generate(model, { prompt, abortSignal: context.signal, ...described });
-      return { messages: messageOf(answer, context.taskId) };
-    })
-    .addNode<ToolCall>("tools", async (call, context) => {
-      const { messages } = await runCall(byName, call, context);
-      return { messages };
-    })
+  const final = output === undefined ? undefined : finalForm(output, outputJsonSchema);
+  const policies = policiesOf({ circuitBreaker, retryPolicy, timeout });
+  const turn = {
+    model: checkModel(llm, "llm"),
+    ...(price === undefined ? {} : { price }),
+    ...(rateLimit === undefined ? {} : { rateLimit }),
+    alwaysStream: typeof timeout === "object" && timeout.idleTimeout !== undefined,
+    ...{ system, tools, budget, final },
+  };
+  return new StateGraph<AgentChannels<Output>>(channelsOf<Output>(final !== undefined))
+    .addNode(
+      "agent",
+      async (state, context) => {
+        const { message, usage, output } = await takeTurn(turn, state, context);
+        return { messages: message, usage, ...(output ? { output: output.value as Output } : {}) };
+      },
+      policies,
+    )
+    .addNode<ToolCall>("tools", async (call, context) => ({ ...(await runCall(byName, call, context)) }))
     .addEdge(START, "agent")
-    .addConditionalEdges("agent", ({ messages }) => nextOf(messages.at(-1)), ["tools", END])
+    .addConditionalEdges("agent", ({ messages, usage }) => nextOf(messages.at(-1), usage), ["tools", END])
     .addEdge("tools", "agent")
     .compile(compile);
 }
 
-function nextOf(answer: AgentMessage | undefined): typeof END | readonly Send[] {
+function channelsOf<Output>(final: boolean): AgentChannels<Output> {
+  const channels: Omit<AgentChannels<Output>, "output"> = {
+    messages: Annotation<readonly AgentMessage[], MessagesUpdate>({ reducer: addMessages, default: () => [] }),
+    usage: usageChannel,
+  };
+  // A run that stops on its way must not show the value of the one before.
+  return (final ? { ...channels, output: ephemeral() } : channels) as AgentChannels<Output>;
+}
+
+function nextOf(answer: AgentMessage | undefined, used: Usage): typeof END | readonly Send[] {
   const calls = callsOf(answer);
   if (calls.length > toolCallsMax) {
     const message = `the model asked for ${calls.length} tool calls at once; ${toolCallsMax} is the most`;
     throw new AgentmaticError("ResourceExhausted", message);
   }
   if (calls.length === 0) return END;
-  return calls.map(({ toolCallId, toolName, input }) => new Send("tools", { toolCallId, toolName, input }));
+  return calls.map(({ toolCallId, toolName, input }) => new Send("tools", { toolCallId, toolName, input, used }));
 }
 
-function describe({ name, description, jsonSchema }: Tool): LanguageModelV4FunctionTool {
-  // A schema that a library made has the looser type of any JSON object.
-  return { type: "function", name, description, inputSchema: jsonSchema as JSONSchema7 };
+/** Throws `InvalidArgument` for what is neither text nor a function. */
+export function checkSystem(system: unknown): void {
+  if (system === undefined || typeof system === "string" || typeof system === "function") return;
+  throw invalid("system", "must be text, or a function that gives it");
+}
+
+type Policies = Pick<NodeOptions, "circuitBreaker" | "retryPolicy" | "timeout">;
+
+function policiesOf({ circuitBreaker, retryPolicy, timeout }: { [K in keyof Policies]: Policies[K] | undefined }) {
+  if (circuitBreaker !== undefined) checkBreaker("circuitBreaker", circuitBreaker);
+  for (const policy of retriesOf(retryPolicy)) checkRetry("retryPolicy", policy);
+  return {
+    ...(circuitBreaker === undefined ? {} : { circuitBreaker }),
+    ...(retryPolicy === undefined ? {} : { retryPolicy }),
+    ...(timeout === undefined ? {} : { timeout: readTimeout("timeout", timeout) }),
+  };
 }

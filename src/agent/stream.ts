@@ -113,13 +113,16 @@ class Assembly {
       case "text-start":
       case "text-delta":
       case "text-end":
-        return this.#text("text", part);
+        this.#text("text", part);
+        return;
       case "reasoning-start":
       case "reasoning-delta":
       case "reasoning-end":
-        return this.#text("reasoning", part);
+        this.#text("reasoning", part);
+        return;
       case "tool-input-delta":
-        return this.#count(part.delta.length);
+        this.#count(part.delta.length);
+        return;
       case "tool-call":
       case "tool-result":
       case "file":
