@@ -1,9 +1,7 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { toJson } from "../../../src/agent/json.ts";
-import { type StandardSchema, type ToolContext, tool } from "../../../src/mod.ts";
-
-const context = { signal: new AbortController().signal } as ToolContext;
+import { type StandardSchema, tool } from "../../../src/mod.ts";
 
 /** A schema of the first version of the standard: it can validate and nothing more. */
 const plain: StandardSchema<unknown, { n: number }> = {
@@ -29,9 +27,9 @@ test("a schema that cannot describe itself needs jsonSchema, and then serves", a
   );
   const made = tool({ ...options, jsonSchema: { type: "object", properties: { n: { type: "number" } } } });
   expect(made.jsonSchema).toEqual({ type: "object", properties: { n: { type: "number" } } });
-  expect(await made.run({ n: 1 }, context)).toBe(2);
+  expect(await made.read({ n: 1 })).toEqual({ n: 2 });
   const issue = "input.n[0]: must be a number";
-  await expect(made.run({}, context)).rejects.toMatchObject({
+  await expect(made.read({})).rejects.toMatchObject({
     code: "InvalidArgument",
     message: [...Array.from({ length: 10 }, () => issue), "and 2 more"].join("; "),
   });
@@ -47,7 +45,7 @@ test("zod describes itself; what it cannot describe asks for jsonSchema", async 
   // A default is the schema's to fill in: the model need not give it.
   expect(made.jsonSchema).toMatchObject({ type: "object", properties: { n: { type: "number", default: 3 } } });
   expect(made.jsonSchema).not.toHaveProperty("required");
-  expect(await made.run({}, context)).toBe(3);
+  expect(made.read({})).toEqual({ n: 3 });
   expect(() => tool({ name: "t", description: "d", input: z.object({ at: z.date() }), execute: () => 0 })).toThrow(
     /^tool "t": jsonSchema: is needed: zod cannot describe/,
   );
@@ -58,7 +56,7 @@ test("zod describes itself; what it cannot describe asks for jsonSchema", async 
     jsonSchema: z.toJSONSchema(z.object({ at: z.iso.datetime() })),
     execute: ({ at }) => at.getTime(),
   });
-  expect(await given.run({ at: "1970-01-01T00:00:01Z" }, context)).toBe(1_000);
+  expect(given.read({ at: "1970-01-01T00:00:01Z" })).toEqual({ at: new Date(1_000) });
 });
 
 test("bad definitions name the tool and the field", () => {
@@ -72,6 +70,9 @@ test("bad definitions name the tool and the field", () => {
   );
   expect(() => tool({ ...good, execute: undefined as never })).toThrow(/^tool "t": execute: /);
   expect(() => tool({ ...good, jsonSchema: "object" as never })).toThrow(/^tool "t": jsonSchema: /);
+  expect(() => tool({ ...good, approval: "yes" as never })).toThrow(/^tool "t": approval: /);
+  expect(() => tool({ ...good, timeoutMs: 0 })).toThrow(/^tool "t": timeoutMs: /);
+  expect(() => tool({ ...good, retryPolicy: { maxAttempts: 0 } })).toThrow(/^tool "t": retryPolicy.maxAttempts: /);
 });
 
 test("results become JSON as JSON.stringify sees them, or are refused with their path", () => {
