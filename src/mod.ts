@@ -63,5 +63,6 @@ export type { NodeErrorInfo } from "./policy/error-handler.ts";
 export type { RetryPolicy } from "./policy/retry.ts";
 export type { TimeoutPolicy } from "./policy/timeout.ts";
 export * from "./ports.ts";
+export { RunControl } from "./run/control.ts";
 export type * from "./run/record.ts";
 export type { Durability } from "./run/settings.ts";

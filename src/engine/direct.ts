@@ -4,6 +4,7 @@ import { AgentmaticError } from "../errors.ts";
 import type { Interrupt } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { Ports } from "../ports.ts";
+import type { RunControl } from "../run/control.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import type { TraceContext } from "../run/record.ts";
 import type { RunSettings } from "../run/settings.ts";
@@ -32,6 +33,7 @@ export interface DirectOptions {
   readonly emit?: (event: RunEvent) => void;
   readonly flow?: () => Promise<void> | undefined;
   readonly cancel?: AbortSignal;
+  readonly control?: RunControl | undefined;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly spans?: Spans;
   readonly trace?: TraceContext;
@@ -65,6 +67,7 @@ export async function runDirect(options: DirectOptions): Promise<DirectEnd> {
     answers: noAnswers,
     check: none,
     draining: never,
+    control: options.control,
     flow: options.flow ?? none,
     wants: options.wants ?? never,
     emit: options.emit ?? none,

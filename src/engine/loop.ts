@@ -175,6 +175,8 @@ export class GraphLoop {
       if (tasks.length === 0) return await this.#rest("succeeded", []);
       if (this.#taken >= scope.maxSteps) throw stepLimit(this.#plan, this.#taken, tasks);
       if (scope.draining()) throw new Outside(new AgentmaticError("Unavailable", "the worker is draining"));
+      // As at a breakpoint: the thread is free, and null goes on from here.
+      if (scope.control?.stopsHere()) return await this.#rest("interrupted", []);
       const flow = scope.flow();
       if (flow) await scope.stop.race(flow);
       if (steps % stepsInARow === 0 && scope.ports.clock.monotonicMs() - turnStartMs > turnMs) {

@@ -6,6 +6,7 @@ import { Command, Send } from "../graph/command.ts";
 import type { Interrupt } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { Ports } from "../ports.ts";
+import type { RunControl } from "../run/control.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type TraceContext } from "../run/record.ts";
@@ -40,6 +41,8 @@ export interface RunOptions {
   readonly cancel: AbortSignal;
   /** True when the run should stop at the next superstep boundary for another worker to go on. */
   readonly draining: () => boolean;
+  /** Stops the run, for whoever started it here to go on later. */
+  readonly control?: RunControl | undefined;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly spans?: Spans;
   /** The parent of the run's span; the record's own where it is absent. */
@@ -95,6 +98,7 @@ class Attempt {
         return check && outside(check);
       },
       draining: options.draining,
+      control: options.control,
       flow: options.flow ?? (() => undefined),
       wants: options.wants,
       emit: options.emit,

@@ -2,6 +2,7 @@
 import type { SubgraphState } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { Ports } from "../ports.ts";
+import type { RunControl } from "../run/control.ts";
 import type { EventKind, RunEvent } from "../run/events.ts";
 import type { TraceContext } from "../run/record.ts";
 import type { RunSettings } from "../run/settings.ts";
@@ -26,6 +27,8 @@ export interface RunScope {
   readonly check: () => Promise<void> | undefined;
   /** True when the run should stop at the next superstep boundary for another worker to go on. */
   readonly draining: () => boolean;
+  /** Of whoever started the run in this process. */
+  readonly control: RunControl | undefined;
   /** Resolves once followers have room again. */
   readonly flow: () => Promise<void> | undefined;
   readonly wants: (kind: EventKind) => boolean;

@@ -15,7 +15,7 @@ import { eventOf, resultOf } from "./report.ts";
 import type { Place, RunScope } from "./scope.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Task, TaskOutcome, TaskResult } from "./step.ts";
-import { call, handledOutcome, inputOf, passes, runTask } from "./task.ts";
+import { call, handledOutcome, inputOf, ofPolicy, passes, runTask } from "./task.ts";
 
 export interface SuperstepOptions {
   readonly scope: RunScope;
@@ -220,7 +220,8 @@ export class Superstep {
           const { result } = await runTask(plan, snapshot, task, context);
           return { result };
         });
-      } catch (thrown) {
+      } catch (caught) {
+        const thrown = ofPolicy(plan, node.name, caught);
         if (!node.onError || passes(thrown) || scope.stop.stopped) throw thrown;
         failure = { error: errorValue(AgentmaticError.from(thrown)), attempts };
         // The node has failed for good: after a crash its handler goes on, and not the node.

@@ -145,6 +145,18 @@ export function fromGraph(thrown: unknown): unknown {
   return thrown;
 }
 
+/** What a node's policies threw by themselves knows the node at most: this says which graph's it is. */
+export function ofPolicy(plan: Plan, node: string, thrown: unknown): unknown {
+  if (!AgentmaticError.is(thrown, "Timeout", "CircuitOpen") || thrown.details.node !== undefined) return thrown;
+  const { code, details, message, retryAfterMs, cause } = thrown;
+  const own = message.startsWith(`"${node}" `) ? message : `"${node}": ${message}`;
+  return new AgentmaticError(code, `graph "${plan.name}", node ${own}`, {
+    cause,
+    details: { ...details, node },
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
 /** Always wrapped: an error code that a tool threw must not be taken for the store's. */
 export function nodeFailed(plan: Plan, node: string, thrown: unknown): AgentmaticError {
   const own = AgentmaticError.is(thrown) && ofGraphs.has(thrown);

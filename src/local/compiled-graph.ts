@@ -5,7 +5,7 @@ import { MemorySaver } from "../checkpoint/memory.ts";
 import type { Saver } from "../checkpoint/saver.ts";
 import { type DirectOptions, runDirect } from "../engine/direct.ts";
 import { Ledger } from "../engine/ledger.ts";
-import { outputOf } from "../engine/snapshot.ts";
+import { outputOf, shownOf } from "../engine/snapshot.ts";
 import type { Values } from "../engine/state.ts";
 import type { Edit } from "../engine/update.ts";
 import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
@@ -18,8 +18,9 @@ import {
   type NodeContext,
   type SubgraphState,
 } from "../graph/context.ts";
+import { finalWrites } from "../graph/final.ts";
 import type { Settings } from "../graph/function.ts";
-import { INTERRUPT, type Plan } from "../graph/plan.ts";
+import { INTERRUPT, type Plan, START } from "../graph/plan.ts";
 import type { DrawableGraph } from "../picture/graph.ts";
 import { type Ports, systemPorts } from "../ports.ts";
 import { checkCount, isPlainObject } from "../run/check.ts";
@@ -120,10 +121,14 @@ export class CompiledGraph<
     const own = config as InvokeConfig & { context?: Context };
     if (!this.#keeps) {
       const direct = this.#direct(input, own, false);
-      return resultOf<S, Output>(await runDirect(direct instanceof Promise ? await direct : direct));
+      const done = resultOf<S, Output>(this.plan, await runDirect(direct instanceof Promise ? await direct : direct));
+      checkDrained(this.plan, own, done);
+      return done;
     }
     const handle = await this.start(input, own, []);
-    return readEnd<S, Output>(this.plan, await handle.end);
+    const done = readEnd<S, Output>(this.plan, await handle.end);
+    checkDrained(this.plan, own, done);
+    return done;
   }
 
   /**
@@ -145,7 +150,9 @@ export class CompiledGraph<
     handle.end.catch(() => undefined);
     yield* readEvents(form, this.plan, handle, this.#ports.clock);
     const end = await handle.end;
-    const interrupts = "type" in end ? readEnd<S>(this.plan, end).__interrupt__ : resultOf<S>(end).__interrupt__;
+    const done = "type" in end ? readEnd<S>(this.plan, end) : resultOf<S>(this.plan, end);
+    checkDrained(this.plan, config, done);
+    const interrupts = interruptsOf(done);
     if (interrupts) yield* form.interrupted(interrupts);
   }
 
@@ -159,7 +166,9 @@ export class CompiledGraph<
     const given = settingsOf(this.plan, config, subgraphs);
     const settings = encodeSettings(given instanceof Promise ? await given : given);
     const request = this.#request(encodeInput(this.plan, input), config, events);
-    return await this.#runnerFor().start(settings ? { ...request, settings } : request, config.signal);
+    if (config.control && this.#cluster)
+      throw new AgentmaticError("Unsupported", "control: on a cluster it is the workers that drain");
+    return await this.#runnerFor().start(settings ? { ...request, settings } : request, config.signal, config.control);
   }
 
   /**
@@ -210,7 +219,8 @@ export class CompiledGraph<
   ): Promise<CheckpointConfig> {
     const { ns } = placeOf(config);
     if (ns !== "") throw new AgentmaticError("Unsupported", "updateState: a subgraph's state is changed by its graph");
-    const update = isCommand(values) ? values.update : values;
+    const given = isCommand(values) ? values.update : values;
+    const update = this.plan.functional && given !== null ? writesOf(given, asNode) : given;
     if (update !== null && update !== undefined && !isPlainObject(update))
       throw invalid("values", "must be an object of channels");
     const edit: Edit = { kind: "update", values: plainValues(update), ...(asNode === undefined ? {} : { asNode }) };
@@ -303,6 +313,7 @@ export class CompiledGraph<
       correlationId: config.correlationId ?? runId,
       maxSteps,
       ...(config.signal ? { cancel: config.signal } : {}),
+      ...(config.control ? { control: config.control } : {}),
       ...(config.timeout === undefined ? {} : { deadlineMs: config.timeout }),
       ...(config.trace ? { trace: config.trace } : {}),
     };
@@ -346,6 +357,13 @@ export class CompiledGraph<
   }
 }
 
+/** A run that stopped because it was asked to is at no end; one that waits for an answer says so itself. */
+function checkDrained(plan: Plan, { control }: InvokeConfig, done: unknown): void {
+  if (!control?.drained || (interruptsOf(done) ?? []).length > 0) return;
+  const text = `graph "${plan.name}": the run was drained (${control.drainReason}); invoke(null) goes on with its thread`;
+  throw new AgentmaticError("Unavailable", text, { details: { graph: plan.name } });
+}
+
 type DirectEnd = Awaited<ReturnType<typeof runDirect>>;
 
 export interface DirectHandle {
@@ -371,19 +389,37 @@ function readEnd<S extends ChannelSpec, Output = StateOf<S>>(plan: Plan, end: Ru
     throw end.error ? fromErrorValue(end.error) : new AgentmaticError("Internal", `the run ended as ${end.status}`);
   }
   // An end that was read back from the store has every channel.
-  const values = outputOf(plan, (end.values ? decodeValue(end.values) : {}) as Values) as Result<S, Output>;
-  if (end.status !== "interrupted") return values;
+  const values = (end.values ? decodeValue(end.values) : {}) as Values;
+  if (end.status !== "interrupted") return shownOf(plan, values) as Result<S, Output>;
   const interrupts = (end.interrupts ? decodeValue(end.interrupts) : []) as OpenInterrupt[];
-  return { ...values, [INTERRUPT]: interrupts };
+  return waitingOf(plan, values, interrupts);
 }
 
-function resultOf<S extends ChannelSpec, Output = StateOf<S>>({
-  status,
-  values,
-  interrupts,
-}: DirectEnd): Result<S, Output> {
-  if (status === "succeeded") return values as Result<S, Output>;
-  return { ...values, [INTERRUPT]: interrupts.map(questionOf) } as unknown as Result<S, Output>;
+function resultOf<S extends ChannelSpec, Output = StateOf<S>>(
+  plan: Plan,
+  { status, values, interrupts }: DirectEnd,
+): Result<S, Output> {
+  if (status === "succeeded") return shownOf(plan, values) as Result<S, Output>;
+  return waitingOf(plan, values, interrupts.map(questionOf));
+}
+
+/** A functional graph that waits has no value yet. */
+function waitingOf<S extends ChannelSpec, Output>(
+  plan: Plan,
+  values: Values,
+  interrupts: readonly OpenInterrupt[],
+): Result<S, Output> {
+  const shown = plan.functional ? {} : outputOf(plan, values);
+  return { ...shown, [INTERRUPT]: interrupts } as unknown as Result<S, Output>;
+}
+
+function interruptsOf(done: unknown): readonly OpenInterrupt[] | undefined {
+  return (done as Pick<Result<ChannelSpec>, "__interrupt__"> | null | undefined)?.[INTERRUPT];
+}
+
+/** What an edit of a functional graph's state writes. */
+function writesOf(value: unknown, asNode: string | undefined): Readonly<Record<string, unknown>> {
+  return asNode === START ? { [START]: value } : finalWrites(value);
 }
 
 function questionOf({ id, value }: Interrupt): OpenInterrupt {

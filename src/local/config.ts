@@ -4,6 +4,7 @@ import { AgentmaticError, invalid } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { checkUpdate } from "../graph/schema.ts";
 import { checkOneOf, checkSignal, isObject } from "../run/check.ts";
+import type { RunControl } from "../run/control.ts";
 import type { RunContext } from "../run/link.ts";
 import { checkSettings, type Durability, type RunSettings } from "../run/settings.ts";
 
@@ -46,6 +47,8 @@ export interface InvokeConfig extends ThreadConfig, Partial<RunContext> {
   timeout?: number;
   /** Cancels the run. */
   signal?: AbortSignal;
+  /** Stops the run at a superstep boundary: the call rejects with `Unavailable`, and `null` goes on from there. */
+  control?: RunControl;
 }
 
 export interface Place {
@@ -88,6 +91,8 @@ const placeKeys = new Set(["thread_id", "checkpoint_id", "checkpoint_ns"]);
 export function settingsOf(plan: Plan, config: InvokeConfig, subgraphs: boolean): RunSettings | Promise<RunSettings> {
   checkOneOf("whenBusy", config.whenBusy, ["reject", "enqueue"]);
   checkSignal("signal", config.signal);
+  if (config.control !== undefined && typeof config.control?.stopsHere !== "function")
+    throw invalid("control", "must be a RunControl");
   const { configurable, context, durability, maxConcurrency, budget, interruptBefore, interruptAfter } = config;
   if (context !== undefined && !isObject(context)) throw invalid("context", "must be an object");
   const own = Object.entries(configurable ?? {}).filter(([key]) => !placeKeys.has(key));

@@ -7,6 +7,7 @@ import { executeRun } from "../engine/run.ts";
 import { AgentmaticError, errorValue, fromErrorValue } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { type Ports, sleep } from "../ports.ts";
+import type { RunControl } from "../run/control.ts";
 import { changeRecord } from "../run/ledger.ts";
 import type { RunEnd } from "../run/link.ts";
 import { isTerminal, type ResidencyRule, type RunRecord, type RunState } from "../run/record.ts";
@@ -44,13 +45,13 @@ export class LocalRunner implements Runner {
     this.#incarnation = options.ports.ids.next();
   }
 
-  async start(request: RunRequest, signal?: AbortSignal): Promise<RunHandle> {
+  async start(request: RunRequest, signal?: AbortSignal, control?: RunControl): Promise<RunHandle> {
     const { saver, ports } = this.#options;
     const spec = await makeSpec(request, ports);
     if (spec.residency) await this.#checkResidency(spec.residency);
     const { record, created } = await saver.admit({ spec, coordinator: null, whenBusy: request.whenBusy ?? "enqueue" });
     const outlet = new Outlet();
-    const end = this.#drive(record, created, request, outlet, signal);
+    const end = this.#drive(record, created, request, outlet, signal, control);
     const close = () => outlet.close();
     end.then(close, close);
     return { runId: spec.runId, events: outlet.events(), end };
@@ -77,6 +78,7 @@ export class LocalRunner implements Runner {
     request: RunRequest,
     outlet: Outlet,
     signal?: AbortSignal,
+    control?: RunControl,
   ): Promise<RunEnd> {
     const { saver, ports } = this.#options;
     const { runId, threadId } = admitted.spec;
@@ -87,7 +89,9 @@ export class LocalRunner implements Runner {
       const active = mine.active ? mine : await this.#activeRun(threadId);
       const own = active?.spec.runId === runId;
       if (active && this.#mayExecute(active, own && created, watch)) {
-        const end = await this.#attempt(active, request, own ? outlet : undefined, own ? signal : undefined);
+        const end = own
+          ? await this.#attempt(active, request, outlet, signal, control)
+          : await this.#attempt(active, request);
         if (own && end && isTerminal(end.status)) return end;
       } else {
         strangers = active && this.#inTheWay(active) ? strangers + 1 : 0;
@@ -139,6 +143,7 @@ export class LocalRunner implements Runner {
     request: RunRequest,
     outlet?: Outlet,
     signal?: AbortSignal,
+    control?: RunControl,
   ): Promise<RunEnd | undefined> {
     const { plan, saver, ports, config } = this.#options;
     const claimedMs = ports.clock.monotonicMs();
@@ -170,6 +175,7 @@ export class LocalRunner implements Runner {
         flow: () => outlet?.flow(),
         cancel: cancel.signal,
         draining: () => false,
+        control,
         ...(config ? { config } : {}),
       });
       if (isTerminal(end.status) || end.error?.code === "FencedOut") return end;

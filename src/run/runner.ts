@@ -1,4 +1,5 @@
 /** What takes a run to its end: this process by itself, or a coordinator with its workers. The same face for both. */
+import type { RunControl } from "./control.ts";
 import type { EventKind, RunEvent } from "./events.ts";
 import type { GraphRef, RunContext, RunEnd } from "./link.ts";
 import type { RunKind } from "./record.ts";
@@ -34,6 +35,9 @@ export interface RunHandle {
 }
 
 export interface Runner {
-  /** Resolves once the run is accepted: its record is durable. `signal` cancels the run. */
-  start(request: RunRequest, signal?: AbortSignal): Promise<RunHandle>;
+  /**
+   * Resolves once the run is accepted: its record is durable. `signal` cancels the run; `control` stops it at a boundary,
+   * in this process alone.
+   */
+  start(request: RunRequest, signal?: AbortSignal, control?: RunControl): Promise<RunHandle>;
 }
