@@ -8,6 +8,7 @@ import {
   type ClaimRequest,
   type Commit,
   checkpointQueryMax,
+  type NamespaceQuery,
   type RenewRequest,
   type RenewResult,
   type Saver,
@@ -218,6 +219,13 @@ export class PostgresSaver implements Saver {
     checkTexts({ ns, before: before ?? "" });
     const rows = await this.#store.client.run(this.#store.statements.list, [threadId, ns, before ?? null, limit]);
     return toCheckpoints(threadId, ns, rows);
+  }
+
+  async namespaces({ threadId, afterSeq, limit }: NamespaceQuery): Promise<readonly string[]> {
+    await this.#store.checkIds({ threadId });
+    checkLimit(limit, checkpointQueryMax);
+    const rows = await this.#store.client.run(this.#store.statements.namespaces, [threadId, afterSeq, limit]);
+    return rows.map(([ns]) => String(ns));
   }
 
   async deleteThread(threadId: string): Promise<void> {

@@ -13,6 +13,7 @@ export interface Statements extends RecordStatements {
   readonly getNamed: string;
   readonly getLatest: string;
   readonly list: string;
+  readonly namespaces: string;
   readonly deleteThread: string;
 }
 
@@ -52,6 +53,8 @@ function checkpointStatements(schema: string) {
     getLatest: read(`${rows} ORDER BY k.seq DESC LIMIT 1`),
     list: read(`${rows} AND ($3::text IS NULL OR k.seq < (SELECT max(b.seq) FROM ${schema}.checkpoints b
       WHERE b.thread_id = $1 AND b.ns = $2 AND b.checkpoint_id = $3)) ORDER BY k.seq DESC LIMIT $4::bigint`),
+    namespaces: `SELECT DISTINCT k.ns FROM ${schema}.checkpoints k WHERE k.thread_id = $1 AND k.seq > $2::bigint
+      ORDER BY k.ns LIMIT $3::bigint`,
   };
 }
 

@@ -10,6 +10,7 @@ import { checkPieces, gathered, readVersions, type Versions, versionsJson } from
 import type {
   CheckpointQuery,
   Commit,
+  NamespaceQuery,
   StoredCheckpoint,
   TaskWriteKind,
   TaskWrites,
@@ -31,6 +32,7 @@ import {
   selectBefore,
   selectChanged,
   selectNamed,
+  selectNamespaces,
   selectNewest,
   selectTaskWrites,
   setHead,
@@ -139,6 +141,14 @@ export function listCheckpoints(
   if (before !== undefined && !from) return [];
   const rows = session.sql<CheckpointRow>(selectBefore).all(thread.id, ns, from?.seq ?? Number.MAX_SAFE_INTEGER, limit);
   return rows.map((row) => stored(session, threadId, thread, row));
+}
+
+/** SQLite orders text by its UTF-8 bytes, which is by code point. */
+export function listNamespaces(session: Session, { threadId, afterSeq, limit }: NamespaceQuery): string[] {
+  const thread = findThread(session, threadId);
+  if (!thread) return [];
+  const rows = session.sql<{ ns: string }>(selectNamespaces).all(thread.id, afterSeq, limit);
+  return rows.map(({ ns }) => ns);
 }
 
 /** Leaves the thread's row as a tombstone with a higher epoch (P2). */

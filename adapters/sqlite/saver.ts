@@ -12,6 +12,7 @@ import {
   type ClaimRequest,
   type Commit,
   checkpointQueryMax,
+  type NamespaceQuery,
   type RenewRequest,
   type RenewResult,
   type Saver,
@@ -207,6 +208,13 @@ export class SqliteSaver implements Saver {
     checkIds(zone, query.threadId);
     checkLimit(query.limit, checkpointQueryMax);
     return this.#read((session) => checkpoints.listCheckpoints(session, query));
+  }
+
+  async namespaces(query: NamespaceQuery): Promise<readonly string[]> {
+    const { zone } = await this.identity();
+    checkIds(zone, query.threadId);
+    checkLimit(query.limit, checkpointQueryMax);
+    return this.#read((session) => checkpoints.listNamespaces(session, query));
   }
 
   async deleteThread(threadId: string): Promise<void> {

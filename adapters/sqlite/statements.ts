@@ -115,6 +115,9 @@ export const selectNewest: string = `
 export const selectBefore: string = `
   ${selectCheckpoint} WHERE thread = ? AND ns = ? AND seq < ? ORDER BY seq DESC LIMIT ?`;
 
+export const selectNamespaces: string = `
+  SELECT DISTINCT ns FROM agentmatic_checkpoints WHERE thread = ? AND seq > ? ORDER BY ns LIMIT ?`;
+
 export const selectChanged: string = `
   SELECT changed FROM agentmatic_checkpoints WHERE thread = ? AND seq = ?`;
 

@@ -26,6 +26,7 @@ import {
   checkpointQueryMax,
   type Fence,
   type NewCheckpoint,
+  type NamespaceQuery,
   type RenewRequest,
   type RenewResult,
   type Saver,
@@ -321,6 +322,14 @@ export class MemorySaver implements Saver {
     if (thread.activeRun !== null) {
       throw new AgentmaticError("ThreadBusy", `thread ${threadId} has the active run ${thread.activeRun}`);
     }
+  async namespaces({ threadId, afterSeq, limit }: NamespaceQuery): Promise<readonly string[]> {
+    this.#checkIds(threadId);
+    checkLimit(limit, checkpointQueryMax);
+    const rows = [...(this.#store.threads.get(threadId)?.rows.values() ?? [])];
+    const found = new Set(rows.filter(({ seq }) => seq > afterSeq).map(({ checkpoint }) => checkpoint.ns));
+    return [...found].sort(compareCodePoints).slice(0, limit);
+  }
+
     for (const [runId, run] of this.#store.runs) if (run.spec.threadId === threadId) this.#store.runs.delete(runId);
     thread.rows.clear();
     thread.places.clear();

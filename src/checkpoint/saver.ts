@@ -159,6 +159,14 @@ export interface CheckpointQuery {
 
 export const checkpointQueryMax = 1000;
 
+export interface NamespaceQuery {
+  readonly threadId: string;
+  /** Only of checkpoints that a later commit wrote. */
+  readonly afterSeq: number;
+  /** At most this many; 1 to 1,000. */
+  readonly limit: number;
+}
+
 export interface StoredCheckpoint {
   readonly checkpoint: Checkpoint;
   /** Ordered by (path, taskId, kind), by code point. */
@@ -213,6 +221,8 @@ export interface Saver extends RunStore {
   /** The named checkpoint, or the current one of the namespace. Reads never claim. */
   get(threadId: string, ns: string, checkpointId?: string): Promise<StoredCheckpoint | undefined>;
   list(query: CheckpointQuery): Promise<readonly StoredCheckpoint[]>;
+  /** Namespaces in which the thread has checkpoints, each once, by code point. */
+  namespaces(query: NamespaceQuery): Promise<readonly string[]>;
   /** Removes a thread's data and its ended runs, leaves a tombstone with the epoch (P2). `ThreadBusy` with a live run. */
   deleteThread(threadId: string): Promise<void>;
 

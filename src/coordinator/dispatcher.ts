@@ -21,12 +21,12 @@ import { adopt, deadState, end as endState, handOff, isPoison } from "../run/tra
 import type { Metrics } from "../telemetry/metrics.ts";
 import { metricNames } from "../telemetry/names.ts";
 import type { Spans } from "../telemetry/spans.ts";
+import { catchUp } from "./catch-up.ts";
 import type { Fleet } from "./fleet.ts";
 import type { WorkerLink } from "./link.ts";
 import { MemoryMirror } from "./mirror.ts";
 import { RunQueue } from "./queue.ts";
 import { Recovery } from "./recovery.ts";
-import { missedEvents } from "./replay.ts";
 import { type PhaseCounts, Tracked } from "./tracked.ts";
 
 export interface DispatcherOptions {
@@ -43,8 +43,6 @@ export interface DispatcherOptions {
 
 const storeRetryFirstMs = 50;
 const storeRetryMaxMs = 2_000;
-/** Tries to read what a follower missed, before it is told that something is missing. */
-const catchUpTriesMax = 6;
 const refusalDelayMs = 20;
 const refusalDelayMaxMs = 2_000;
 
@@ -112,6 +110,7 @@ export class Dispatcher {
     if (!tracked) {
       tracked = new Tracked(record, this.#phases);
       this.#tracked.set(runId, tracked);
+      this.#watchDeadline(tracked);
     }
     return tracked;
   }
@@ -201,11 +200,9 @@ export class Dispatcher {
   #enqueue(tracked: Tracked, delayMs = 0): void {
     if (this.#closed || tracked.phase === "ended") return;
     tracked.link = undefined;
-    if (!tracked.record.active) {
-      tracked.phase = "waiting";
-      return;
-    }
-    tracked.phase = "queued";
+    tracked.phase = tracked.record.active ? "queued" : "waiting";
+    if (leftMs(tracked, this.#options.ports) <= 0) void this.#expire(tracked);
+    if (tracked.phase !== "queued") return;
     const { clock } = this.#options.ports;
     // A pause is a little shorter or longer than asked for: the run may be placed when it is over, whichever it was.
     tracked.notBeforeMs = clock.monotonicMs() + delayMs / 2;
@@ -257,6 +254,7 @@ export class Dispatcher {
     tracked.link = link;
     // An earlier attempt may have committed what nobody here was told of.
     tracked.behind = state.claimSeq !== null;
+    tracked.sayFlow();
     return true;
   }
 
@@ -264,11 +262,16 @@ export class Dispatcher {
     tracked.phase = "placed";
     tracked.link = link;
     const { attempt } = tracked.record.state;
-    if (!link.attach(tracked.runId, attempt, tracked.kinds)) void this.reconsider(tracked, "lost");
+    if (link.attach(tracked.runId, attempt, tracked.kinds)) tracked.sayFlow();
+    else void this.reconsider(tracked, "lost");
   }
 
   #reattach(tracked: Tracked, link: WorkerLink): Promise<void> {
     this.#attach(tracked, link);
+    if (tracked.settings.durability === "exit" && tracked.replayable.length > 0) {
+      const text = `run ${tracked.runId} goes on; what was missed of its events is not stored before its end (durability "exit")`;
+      tracked.breakOff(new AgentmaticError("Unavailable", text));
+    }
     const caughtUp = this.#catchUp(tracked);
     // Commits between that look and the worker's hearing of the new follower are found at the next event, or at the end.
     tracked.behind = true;
@@ -369,31 +372,39 @@ export class Dispatcher {
     await this.#handOff(tracked, record, reason);
   }
 
-  /** Gives readers what they missed, before anything newer: events are lost with a link or a worker, commits are not. */
-  async #catchUp(tracked: Tracked): Promise<void> {
-    tracked.behind = false;
-    const { replayable, runId, record } = tracked;
-    if (replayable.length === 0) return;
-    tracked.hold();
-    const run = { runId, threadId: record.spec.threadId, attempt: record.state.attempt };
-    const { logger } = this.#options.ports;
-    let delayMs = storeRetryFirstMs;
-    for (let tries = 1; ; tries++) {
-      try {
-        tracked.replay(await missedEvents(this.#options.saver, run, replayable, tracked.passedSeq));
-        return;
-      } catch (thrown) {
-        logger.log("warn", "missed events were not read", { runId, code: AgentmaticError.from(thrown).code });
-        if (tries < catchUpTriesMax && !this.#closed) {
-          await this.#pause(delayMs);
-          delayMs *= 2;
-          continue;
-        }
-        const text = `run ${runId} goes on; events of it were missed and could not be read again`;
-        tracked.breakOff(new AgentmaticError("Unavailable", text, { cause: thrown }));
-        tracked.replay([]);
-        return;
-      }
+  #catchUp(tracked: Tracked, over = false): Promise<void> {
+    const { saver, ports } = this.#options;
+    return catchUp(tracked, over, { saver, ports, pause: (ms) => this.#pause(ms), closed: () => this.#closed });
+  }
+
+  /** A run that nobody has begun ends here when its time is over; one on a worker ends there. */
+  #watchDeadline(tracked: Tracked): void {
+    const { ports } = this.#options;
+    if (tracked.record.spec.deadlineMs === undefined) return;
+    const cancel = ports.timers.after(Math.max(0, leftMs(tracked, ports)), () => void this.#expire(tracked));
+    tracked.end.then(cancel, cancel);
+  }
+
+  async #expire(tracked: Tracked): Promise<void> {
+    if (this.#closed || (tracked.phase !== "queued" && tracked.phase !== "waiting")) return;
+    this.#queue.remove(tracked);
+    tracked.phase = "checking";
+    const { saver, ports } = this.#options;
+    const text = `the run did not end within ${tracked.record.spec.deadlineMs} ms; it was on no worker when they were over`;
+    const outcome = { checkpointId: null, error: errorValue(new AgentmaticError("DeadlineExceeded", text)) };
+    try {
+      const record = await changeRecord(saver, tracked.runId, (now) =>
+        now.state.status === "queued" ? endState(now, "failed", outcome) : undefined,
+      );
+      if (isTerminal(record.state.status)) await this.ended(tracked, record);
+      else await this.reconsider(tracked, "recovered");
+    } catch (thrown) {
+      ports.logger.log("warn", "a run past its deadline was not ended", {
+        runId: tracked.runId,
+        code: AgentmaticError.from(thrown).code,
+      });
+      // Looked at again once the store is back, and found late again.
+      await this.reconsider(tracked, "refused");
     }
   }
 
@@ -446,7 +457,7 @@ export class Dispatcher {
     const { runId, threadId } = record.spec;
     this.#queue.remove(tracked);
     const end = await storedEnd(this.#options.saver, runId, threadId, record.state);
-    await this.#catchUp(tracked);
+    await this.#catchUp(tracked, true);
     this.#complete(tracked, end);
   }
 
@@ -493,6 +504,12 @@ function firstOf(waiting: readonly Tracked[]): Tracked[] {
     if (!other || tracked.record.ticket < other.record.ticket) first.set(threadId, tracked);
   }
   return [...first.values()];
+}
+
+/** Milliseconds until the run's deadline, by the wall clock as at its admission; no bound where it has none. */
+function leftMs({ record }: Tracked, { clock }: Ports): number {
+  const { deadlineMs, createdAtMs } = record.spec;
+  return deadlineMs === undefined ? Number.POSITIVE_INFINITY : createdAtMs + deadlineMs - clock.wallMs();
 }
 
 function refusalDelay({ refusals }: Tracked): number {

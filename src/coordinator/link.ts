@@ -110,6 +110,11 @@ export class WorkerLink {
     return true;
   }
 
+  /** Asks the worker to hold a run at its next superstep, or to let it go on. */
+  flow(runId: string, open: boolean): void {
+    this.#send({ type: "flow", runId, open });
+  }
+
   cancel(runId: string): void {
     this.#send({ type: "cancel", runId });
   }

@@ -31,13 +31,21 @@ export class MemoryMirror {
     return this.#workers.get(threadId);
   }
 
-  inline({ kind, input, maxSteps, threadId }: RunSpec, worker: WorkerView): InlineRun {
+  inline(spec: RunSpec, worker: WorkerView): InlineRun {
+    const { kind, input, maxSteps, threadId, settings, fromCheckpointId, deadlineMs } = spec;
     this.#workers.set(threadId, worker.info.workerId);
     for (const oldest of this.#workers.keys()) {
       if (this.#workers.size <= threadsMax) break;
       this.#workers.delete(oldest);
     }
-    return { kind, input, maxSteps };
+    return {
+      kind,
+      input,
+      maxSteps,
+      ...(settings ? { settings } : {}),
+      ...(fromCheckpointId === undefined ? {} : { fromCheckpointId }),
+      ...(deadlineMs === undefined ? {} : { deadlineMs }),
+    };
   }
 
   /** Ends the copy of the record as the worker ended the run. */

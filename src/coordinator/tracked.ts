@@ -1,16 +1,14 @@
 /** A run that this coordinator has accepted or taken over, and whoever waits for it in this process. */
-import { encodeValue } from "../checkpoint/codec.ts";
-import { AgentmaticError } from "../errors.ts";
-import { Channel } from "../run/channel.ts";
-import type { EventKind, RunEvent } from "../run/events.ts";
+import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
+import type { AgentmaticError } from "../errors.ts";
+import { type EventKind, type RunEvent, unreadBytesMax } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import type { RunRecord } from "../run/record.ts";
 import type { RunHandle } from "../run/runner.ts";
+import { type RunSettings, readSettings } from "../run/settings.ts";
 import type { Span } from "../telemetry/spans.ts";
 import type { WorkerLink } from "./link.ts";
-
-/** Events that wait for one reader; one who falls further behind is told so and gets no more. */
-const eventBufferMax = 4_096;
+import { Reader, sizeOf, tooFarBehind, unreadEventsMax } from "./reader.ts";
 
 /**
  * `waiting`: another run of the thread is before it. `queued`: to be placed. `placed`: on `link`.
@@ -22,11 +20,6 @@ export type TrackedPhase = "waiting" | "queued" | "placed" | "checking" | "ended
 const provisional: readonly EventKind[] = ["messages", "custom", "tasks"];
 
 export type PhaseCounts = Record<TrackedPhase, number>;
-
-interface Reader {
-  readonly channel: Channel<RunEvent>;
-  readonly kinds: ReadonlySet<EventKind>;
-}
 
 export class Tracked {
   record: RunRecord;
@@ -48,17 +41,24 @@ export class Tracked {
   readonly #resolve: (end: RunEnd) => void;
   readonly #reject: (error: unknown) => void;
   readonly #readers: Set<Reader> = new Set();
+  /** False while a reader has no room and the run is asked to wait. */
+  #open = true;
   readonly #counts: PhaseCounts;
   #phase: TrackedPhase = "checking";
+  #settings: RunSettings | undefined;
   /** The newest that was heard of, and the newest that readers were told of. */
   #epoch = 0;
   #passedEpoch = 0;
   #held: RunEvent[] = [];
+  #heldBytes = 0;
   #holds = 0;
   /** Up to here all was given from the store: what a worker says of these commits comes a second time. */
   #replayedSeq = 0;
   /** By kind, the newest commit whose event was passed on: a repeated one is not. */
   readonly #passed: Map<EventKind, number> = new Map();
+  /** Kinds of events that may turn out void, and the newest commit that was told of before it was durable. */
+  readonly #said: Set<EventKind> = new Set(provisional);
+  #soft: { readonly attempt: number; readonly seq: number } | undefined;
 
   /** `counts` is kept in step with the phase. */
   constructor(record: RunRecord, counts: PhaseCounts) {
@@ -87,6 +87,13 @@ export class Tracked {
     return this.record.spec.runId;
   }
 
+  /** What its caller set for it. */
+  get settings(): RunSettings {
+    const { settings } = this.record.spec;
+    this.#settings ??= settings ? readSettings(decodeValue(settings)) : {};
+    return this.#settings;
+  }
+
   /** Every kind that a reader wants. */
   get kinds(): readonly EventKind[] {
     const kinds = new Set<EventKind>();
@@ -95,10 +102,28 @@ export class Tracked {
   }
 
   handle(kinds: readonly EventKind[]): RunHandle {
-    const channel = new Channel<RunEvent>(eventBufferMax);
-    if (kinds.length > 0 && this.phase !== "ended") this.#readers.add({ channel, kinds: new Set(kinds) });
-    else channel.close();
-    return { runId: this.runId, events: channel, end: this.end };
+    const reader = new Reader(kinds);
+    if (kinds.length > 0 && this.phase !== "ended") this.#readers.add(reader);
+    else reader.close();
+    const events = reader.events((left) => {
+      if (left) this.#readers.delete(reader);
+      this.#adjust();
+    });
+    return { runId: this.runId, events, end: this.end };
+  }
+
+  /** The slowest reader sets the pace; one that leaves no longer does. */
+  #adjust(): void {
+    const readers = [...this.#readers];
+    const open = this.#open ? !readers.some(({ isFull }) => isFull) : readers.every(({ hasRoom }) => hasRoom);
+    if (open === this.#open) return;
+    this.#open = open;
+    this.link?.flow(this.runId, open);
+  }
+
+  /** A worker that has just got the run does not know yet that a reader has no room. */
+  sayFlow(): void {
+    if (!this.#open) this.link?.flow(this.runId, false);
   }
 
   /** Events of older owners than the newest one heard of are void (P16). */
@@ -110,8 +135,34 @@ export class Tracked {
       this.#spoke = event;
     }
     this.#epoch = event.epoch;
-    if (this.#holds === 0) this.#live(event);
-    else if (this.#held.push(event) > eventBufferMax) this.breakOff(tooFarBehind(this.runId));
+    if (this.#holds === 0) {
+      this.#live(event);
+      return;
+    }
+    this.#held.push(event);
+    this.#heldBytes += sizeOf(event);
+    if (this.#held.length > unreadEventsMax || this.#heldBytes > unreadBytesMax)
+      this.breakOff(tooFarBehind(this.runId));
+  }
+
+  /** The oldest commit among the events that are kept back. */
+  get heldSeq(): number | undefined {
+    return this.#held.find(({ seq }) => seq > 0)?.seq;
+  }
+
+  /** True where commits were told of that may not have become durable. */
+  get unsure(): boolean {
+    return this.#soft !== undefined;
+  }
+
+  /** It is known that the thread stood at commit `seq` when `attempt` began: what was told of later ones is void. */
+  settle(attempt: number, seq: number): void {
+    const soft = this.#soft;
+    if (!soft || soft.attempt >= attempt) return;
+    this.#soft = undefined;
+    if (soft.seq <= seq) return;
+    for (const [kind, passed] of this.#passed) if (passed > seq) this.#passed.set(kind, seq);
+    this.#pass(this.#retraction(soft.attempt, { attempt: soft.attempt, after: seq }));
   }
 
   /** True while events are kept back. */
@@ -146,6 +197,7 @@ export class Tracked {
 
   #release(): void {
     this.#holds = 0;
+    this.#heldBytes = 0;
     for (const event of this.#held.splice(0)) this.#live(event);
   }
 
@@ -163,17 +215,22 @@ export class Tracked {
       const passed = this.#passed.get(event.kind) ?? 0;
       if (event.seq < passed || (event.seq === passed && event.kind !== "updates")) return;
       this.#passed.set(event.kind, event.seq);
+      if (event.durable === false) this.#soft = { attempt: event.attempt, seq: event.seq };
     }
+    if (event.kind !== "retract" && (event.seq === 0 || event.durable === false)) this.#said.add(event.kind);
     for (const reader of this.#readers) {
-      if (
-        !(event.kind === "retract" ? provisional.some((kind) => reader.kinds.has(kind)) : reader.kinds.has(event.kind))
-      ) {
-        continue;
-      }
-      if (reader.channel.push(event)) continue;
-      reader.channel.close(tooFarBehind(this.runId));
+      if (!this.#concerns(event, reader)) continue;
+      if (reader.push(event)) continue;
+      reader.close(tooFarBehind(this.runId));
       this.#readers.delete(reader);
     }
+    this.#adjust();
+  }
+
+  #concerns({ kind }: RunEvent, { kinds }: Reader): boolean {
+    if (kind !== "retract") return kinds.has(kind);
+    for (const said of this.#said) if (kinds.has(said)) return true;
+    return false;
   }
 
   /** Tells the readers that tokens and custom events of a lost attempt are void (P16). */
@@ -181,14 +238,18 @@ export class Tracked {
     if (attempt <= this.#retracted && !again) return;
     this.#spoke = undefined;
     this.#retracted = attempt;
-    const data = encodeValue({ attempt });
+    this.event(this.#retraction(attempt, { attempt }));
+  }
+
+  #retraction(attempt: number, what: { readonly attempt: number; readonly after?: number }): RunEvent {
     const place = { seq: 0, ns: "", node: "", taskId: "" };
-    this.event({ runId: this.runId, kind: "retract", epoch: this.#epoch, attempt, ...place, data });
+    return { runId: this.runId, kind: "retract", epoch: this.#epoch, attempt, ...place, data: encodeValue(what) };
   }
 
   /** Ends the readers' events: what is missing cannot be given to them. */
   breakOff(error: AgentmaticError): void {
     this.#held = [];
+    this.#heldBytes = 0;
     this.#close(error);
   }
 
@@ -207,12 +268,8 @@ export class Tracked {
 
   #close(error?: AgentmaticError): void {
     this.span?.end();
-    for (const { channel } of this.#readers) channel.close(error);
+    for (const reader of this.#readers) reader.close(error);
     this.#readers.clear();
+    this.#adjust();
   }
-}
-
-function tooFarBehind(runId: string): AgentmaticError {
-  const text = `run ${runId}: the reader of its events is more than ${eventBufferMax} behind`;
-  return new AgentmaticError("ResourceExhausted", text);
 }

@@ -97,6 +97,7 @@ export class LocalRunner implements Runner {
         strangers = active && this.#inTheWay(active) ? strangers + 1 : 0;
         if (strangers > strangerPolls) return await this.#blocked(runId, active!);
         if (signal?.aborted) await this.#cancel(runId);
+        await this.#expire(mine);
         await sleep(ports.timers, pollMs);
       }
       const next = await saver.getRun(runId);
@@ -202,6 +203,17 @@ export class LocalRunner implements Runner {
   async #bury(record: RunRecord, { poison, history }: RunState): Promise<undefined> {
     await this.#options.saver.updateRun(record.spec.runId, deadState(record, poison, history));
     return undefined;
+  }
+
+  /** Its time may be over before its turn has come. */
+  async #expire({ spec }: RunRecord): Promise<void> {
+    const { runId, deadlineMs, createdAtMs } = spec;
+    if (deadlineMs === undefined || this.#options.ports.clock.wallMs() < createdAtMs + deadlineMs) return;
+    const text = `the run did not end within ${deadlineMs} ms; it waited for another run of its thread`;
+    const error = errorValue(new AgentmaticError("DeadlineExceeded", text));
+    await this.#change(runId, (mine) =>
+      mine.state.status === "queued" ? endState(mine, "failed", { checkpointId: null, error }) : undefined,
+    );
   }
 
   async #cancel(runId: string): Promise<void> {

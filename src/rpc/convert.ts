@@ -111,6 +111,7 @@ export function eventToWire(event: RunEvent): run.RunEvent {
     node: event.node,
     taskId: event.taskId,
     data: event.data,
+    notDurable: event.durable === false,
   });
 }
 
@@ -124,6 +125,7 @@ export function eventFromWire(path: string, event: run.RunEvent): RunEvent {
     ns: event.ns,
     node: event.node,
     taskId: event.taskId,
+    ...(event.notDurable ? { durable: false as const } : {}),
     data: event.data,
   };
 }
@@ -164,7 +166,7 @@ export function dispatchToWire(dispatch: Dispatch): worker.Dispatch {
     graph: graphToWire(dispatch.graph),
     context: contextToWire(dispatch.context),
     events: kindsToWire(dispatch.events),
-    inline: dispatch.inline && { ...dispatch.inline, kind: runKindToWire(dispatch.inline.kind) },
+    inline: dispatch.inline && inlineToWire(dispatch.inline),
   });
 }
 
@@ -185,8 +187,28 @@ export function dispatchFromWire(path: string, message: worker.Dispatch): Dispat
   };
 }
 
-function inlineFromWire(path: string, { kind, input, maxSteps }: worker.InlineRun): InlineRun {
-  return { kind: runKindFromWire(`${path}.kind`, kind), input, maxSteps };
+function inlineToWire({ kind, input, maxSteps, settings, fromCheckpointId, deadlineMs }: InlineRun): worker.InlineRun {
+  return create(worker.InlineRunSchema, {
+    kind: runKindToWire(kind),
+    input,
+    maxSteps,
+    settings: settings ?? new Uint8Array(),
+    fromCheckpointId: fromCheckpointId ?? "",
+    deadlineMs: BigInt(deadlineMs ?? 0),
+  });
+}
+
+function inlineFromWire(path: string, message: worker.InlineRun): InlineRun {
+  const { kind, input, maxSteps, settings, fromCheckpointId } = message;
+  const deadlineMs = safe(`${path}.deadline_ms`, message.deadlineMs);
+  return {
+    kind: runKindFromWire(`${path}.kind`, kind),
+    input,
+    maxSteps,
+    ...(settings.length > 0 ? { settings } : {}),
+    ...(fromCheckpointId === "" ? {} : { fromCheckpointId }),
+    ...(deadlineMs === 0 ? {} : { deadlineMs }),
+  };
 }
 
 export function newRunToWire(path: string, newRun: NewRun): worker.NewRun {

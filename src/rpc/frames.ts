@@ -54,6 +54,8 @@ function linkRequestFrame(frame: ToWorker): MessageInitShape<typeof wire.LinkReq
         case: "attach",
         value: { runId: frame.runId, attempt: frame.attempt, events: kindsToWire(frame.events) },
       };
+    case "flow":
+      return { case: "flow", value: { runId: frame.runId, open: frame.open } };
     case "heartbeat":
       return { case: "heartbeat", value: heartbeatToWire(frame) };
   }
@@ -84,6 +86,9 @@ export function toWorkerFromWire(message: wire.LinkRequest): ToWorker {
       checkId("attach.run_id", runId);
       return { type: "attach", runId, attempt, events: kindsFromWire("attach.events", events) };
     }
+    case "flow":
+      checkId("flow.run_id", frame.value.runId);
+      return { type: "flow", runId: frame.value.runId, open: frame.value.open };
     case "heartbeat":
       return heartbeatFromWire(frame.value);
     case undefined:

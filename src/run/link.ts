@@ -59,6 +59,9 @@ export interface InlineRun {
   /** Encoded by the state codec. */
   readonly input: Uint8Array;
   readonly maxSteps: number;
+  readonly settings?: Uint8Array;
+  readonly fromCheckpointId?: string;
+  readonly deadlineMs?: number;
 }
 
 export type ToWorker =
@@ -77,6 +80,8 @@ export type ToWorker =
       readonly attempt: number;
       readonly events: readonly EventKind[];
     }
+  /** Readers have no room for the run's events, or have room again: it waits at its next superstep. */
+  | { readonly type: "flow"; readonly runId: string; readonly open: boolean }
   | Heartbeat;
 
 export interface Heartbeat {

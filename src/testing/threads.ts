@@ -81,6 +81,13 @@ const listing: ConformanceCase = {
     equal(await list("", 2, "r1"), ["r5"], "third page");
     equal(await list("", 2, "r5"), [], "page after the last");
     equal(await list("sub", 10, "r3"), [], "before a checkpoint of another namespace");
+    await committed(saver, holding, { ns: "a|b", checkpointId: "n" });
+    const spaces = (afterSeq: number, limit = 100) => saver.namespaces({ threadId, afterSeq, limit });
+    equal(await spaces(0), ["", "a|b", "sub"], "namespaces");
+    equal(await spaces(9), ["a|b", "sub"], "namespaces of commits after the ninth");
+    equal(await spaces(0, 2), ["", "a|b"], "first namespaces");
+    equal(await spaces(11), [], "namespaces after the last commit");
+    equal(await saver.namespaces({ threadId: "unknown-thread", afterSeq: 0, limit: 9 }), [], "no thread");
   },
 };
 

@@ -18,6 +18,8 @@ export class Session {
   readonly #worker: Slots;
   readonly #onBeat: () => void;
   readonly #followed: Map<Active, Follower> = new Map();
+  /** Runs whose readers have no room. */
+  readonly #held: Map<string, PromiseWithResolvers<void>> = new Map();
   #batch: RunEvent[] = [];
   #flow: Promise<void> | undefined;
   #cancelBeat: (() => void) | undefined;
@@ -55,6 +57,8 @@ export class Session {
     this.#cancelWatch?.();
     for (const [active, follower] of this.#followed) active.feed.leave(follower);
     this.#followed.clear();
+    // A run outlives its readers: nobody is left to let it go on.
+    for (const runId of [...this.#held.keys()]) this.#letGo(runId);
     this.out.close(error);
   }
 
@@ -94,7 +98,7 @@ export class Session {
       throw new AgentmaticError("InvalidArgument", `frame: the first must be hello, not ${frame.type}`);
     } else if (frame.type === "dispatch") {
       this.#seen++;
-      const follower = this.#follower();
+      const follower = this.#follower(frame.runId);
       try {
         this.#track(this.#worker.take(frame, follower), follower);
         this.#send({ type: "accepted", runId: frame.runId, attempt: frame.attempt });
@@ -108,13 +112,21 @@ export class Session {
         return;
       }
       // Asked again, as for more kinds of events, it stays one follower.
-      const follower = this.#followed.get(active) ?? this.#follower();
+      const follower = this.#followed.get(active) ?? this.#follower(frame.runId);
       active.feed.follow(follower, frame.events);
       this.#track(active, follower);
       this.#send({ type: "accepted", runId: frame.runId, attempt: frame.attempt });
     } else if (frame.type === "cancel") {
       this.#worker.find(frame.runId)?.cancel.abort();
+    } else if (frame.type === "flow") {
+      if (frame.open || this.#worker.draining || !this.#worker.find(frame.runId)) this.#letGo(frame.runId);
+      else if (!this.#held.has(frame.runId)) this.#held.set(frame.runId, Promise.withResolvers());
     }
+  }
+
+  #letGo(runId: string): void {
+    this.#held.get(runId)?.resolve();
+    this.#held.delete(runId);
   }
 
   /** Application and worker must mean the same data. Stores in each process's own memory are known to differ. */
@@ -125,13 +137,20 @@ export class Session {
     throw new AgentmaticError("FailedPrecondition", text);
   }
 
-  #follower(): Follower {
-    return { event: (event) => this.#event(event), end: (end) => this.#ended(end), flow: () => this.#flow };
+  #follower(runId: string): Follower {
+    const flow = () => {
+      const held = this.#held.get(runId)?.promise;
+      return held && this.#flow ? Promise.all([held, this.#flow]).then(() => undefined) : (held ?? this.#flow);
+    };
+    return { event: (event) => this.#event(event), end: (end) => this.#ended(end), flow };
   }
 
   #track(active: Active, follower: Follower): void {
     this.#followed.set(active, follower);
-    void active.end.then(() => this.#followed.delete(active));
+    void active.end.then(() => {
+      this.#followed.delete(active);
+      this.#letGo(active.dispatch.runId);
+    });
   }
 
   #refuse(runId: string, attempt: number, thrown: unknown): void {
@@ -195,6 +214,8 @@ export class Session {
   #watchDrain(): void {
     if (!this.#worker.draining || this.#saidDraining) return;
     this.#saidDraining = true;
+    // What waits for its readers goes on to the superstep boundary at which it is handed over.
+    for (const runId of [...this.#held.keys()]) this.#letGo(runId);
     this.#send({ type: "draining" });
   }
 }

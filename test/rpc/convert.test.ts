@@ -76,6 +76,12 @@ const toWorker: Record<string, ToWorker> = {
     context: { residency: { regions: [] }, correlationId: "x" },
   },
   "dispatch with its run": { ...dispatch, inline: { kind: "resume", input: data, maxSteps: 25 } },
+  "dispatch with all that its run may say": {
+    ...dispatch,
+    inline: { kind: "resume", input: data, maxSteps: 25, settings: data, fromCheckpointId: "c.1", deadlineMs: 5_000 },
+  },
+  "flow: no room": { type: "flow", runId: "run-1", open: false },
+  "flow: room again": { type: "flow", runId: "run-1", open: true },
   cancel: { type: "cancel", runId: "run-1" },
   attach: { type: "attach", runId: "run-1", attempt: 4, events: ["values", "retract"] },
   heartbeat: { type: "heartbeat", count: 2 ** 40, active: 3, loopDelayMs: 12 },

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file agentmatic/v1/worker.proto.
  */
 export const file_agentmatic_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChphZ2VudG1hdGljL3YxL3dvcmtlci5wcm90bxINYWdlbnRtYXRpYy52MSKyAgoKV29ya2VySW5mbxIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyZWdpb24YAyABKAkSNQoGbGFiZWxzGAQgAygLMiUuYWdlbnRtYXRpYy52MS5Xb3JrZXJJbmZvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAUgASgNEicKBmdyYXBocxgGIAMoCzIXLmFnZW50bWF0aWMudjEuR3JhcGhSZWYSJgoFc3RvcmUYByABKAsyFy5hZ2VudG1hdGljLnYxLlN0b3JlUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgIIAEoCRIUCgxoZWFydGJlYXRfbXMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSCghTdG9yZVJlZhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBHpvbmUYAyABKAkSDgoGcmVnaW9uGAQgASgJEg4KBnNoYXJlZBgFIAEoCCIRCg9EZXNjcmliZVJlcXVlc3QiTwoQRGVzY3JpYmVSZXNwb25zZRIpCgZ3b3JrZXIYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm8SEAoIZHJhaW5pbmcYAiABKAgi9QEKC0xpbmtSZXF1ZXN0EikKBWhlbGxvGAEgASgLMhguYWdlbnRtYXRpYy52MS5MaW5rSGVsbG9IABIrCghkaXNwYXRjaBgCIAEoCzIXLmFnZW50bWF0aWMudjEuRGlzcGF0Y2hIABIqCgZjYW5jZWwYAyABKAsyGC5hZ2VudG1hdGljLnYxLkNhbmNlbFJ1bkgAEioKBmF0dGFjaBgEIAEoCzIYLmFnZW50bWF0aWMudjEuQXR0YWNoUnVuSAASLQoJaGVhcnRiZWF0GAUgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIAEIHCgVmcmFtZSL3AgoMTGlua1Jlc3BvbnNlEiwKB3dlbGNvbWUYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm9IABIpCgdwZXJtaXRzGAIgASgLMhYuYWdlbnRtYXRpYy52MS5QZXJtaXRzSAASKQoHcmVmdXNhbBgDIAEoCzIWLmFnZW50bWF0aWMudjEuUmVmdXNhbEgAEisKBmV2ZW50cxgEIAEoCzIZLmFnZW50bWF0aWMudjEuRXZlbnRCYXRjaEgAEiQKA2VuZBgFIAEoCzIVLmFnZW50bWF0aWMudjEuUnVuRW5kSAASLQoJaGVhcnRiZWF0GAYgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIABIrCghkcmFpbmluZxgHIAEoCzIXLmFnZW50bWF0aWMudjEuRHJhaW5pbmdIABIrCghhY2NlcHRlZBgIIAEoCzIXLmFnZW50bWF0aWMudjEuQWNjZXB0ZWRIAEIHCgVmcmFtZSKNAQoJTGlua0hlbGxvEhYKDmNvb3JkaW5hdG9yX2lkGAEgASgJEiYKBXN0b3JlGAIgASgLMhcuYWdlbnRtYXRpYy52MS5TdG9yZVJlZhInCgZncmFwaHMYAyADKAsyFy5hZ2VudG1hdGljLnYxLkdyYXBoUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgEIAEoCSL2AQoIRGlzcGF0Y2gSDgoGcnVuX2lkGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEiYKBWdyYXBoGAQgASgLMhcuYWdlbnRtYXRpYy52MS5HcmFwaFJlZhIqCgdjb250ZXh0GAUgASgLMhkuYWdlbnRtYXRpYy52MS5SdW5Db250ZXh0EigKBmV2ZW50cxgGIAMoDjIYLmFnZW50bWF0aWMudjEuRXZlbnRLaW5kEi0KBmlubGluZRgHIAEoCzIYLmFnZW50bWF0aWMudjEuSW5saW5lUnVuSACIAQFCCQoHX2lubGluZSJTCglJbmxpbmVSdW4SJAoEa2luZBgBIAEoDjIWLmFnZW50bWF0aWMudjEuUnVuS2luZBINCgVpbnB1dBgCIAEoDBIRCgltYXhfc3RlcHMYAyABKA0iGwoJQ2FuY2VsUnVuEg4KBnJ1bl9pZBgBIAEoCSJWCglBdHRhY2hSdW4SDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SKAoGZXZlbnRzGAMgAygOMhguYWdlbnRtYXRpYy52MS5FdmVudEtpbmQiQQoJSGVhcnRiZWF0Eg0KBWNvdW50GAEgASgEEg4KBmFjdGl2ZRgCIAEoDRIVCg1sb29wX2RlbGF5X21zGAMgASgNIiUKB1Blcm1pdHMSDAoEc2VlbhgBIAEoBBIMCgRmcmVlGAIgASgNIisKCEFjY2VwdGVkEg4KBnJ1bl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgNIlIKB1JlZnVzYWwSDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SJgoFZXJyb3IYAyABKAsyFy5hZ2VudG1hdGljLnYxLlJ1bkVycm9yIjUKCkV2ZW50QmF0Y2gSJwoGZXZlbnRzGAEgAygLMhcuYWdlbnRtYXRpYy52MS5SdW5FdmVudCIKCghEcmFpbmluZyLyAQoGTmV3UnVuEg4KBnJ1bl9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDQoFZ3JhcGgYAyABKAkSJQoFaW5wdXQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdW1lGAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEioKB2NvbnRleHQYBiABKAsyGS5hZ2VudG1hdGljLnYxLlJ1bkNvbnRleHQSEQoJbWF4X3N0ZXBzGAcgASgNEigKBmV2ZW50cxgIIAMoDjIYLmFnZW50bWF0aWMudjEuRXZlbnRLaW5kIm4KDkV4ZWN1dGVSZXF1ZXN0EigKB25ld19ydW4YASABKAsyFS5hZ2VudG1hdGljLnYxLk5ld1J1bkgAEisKCGRpc3BhdGNoGAIgASgLMhcuYWdlbnRtYXRpYy52MS5EaXNwYXRjaEgAQgUKA3J1biJdCg9FeGVjdXRlUmVzcG9uc2USIgoDZW5kGAEgASgLMhUuYWdlbnRtYXRpYy52MS5SdW5FbmQSJgoGb3V0cHV0GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlInQKFEV4ZWN1dGVTdHJlYW1SZXF1ZXN0EigKB25ld19ydW4YASABKAsyFS5hZ2VudG1hdGljLnYxLk5ld1J1bkgAEisKCGRpc3BhdGNoGAIgASgLMhcuYWdlbnRtYXRpYy52MS5EaXNwYXRjaEgAQgUKA3J1biJzChVFeGVjdXRlU3RyZWFtUmVzcG9uc2USKwoGZXZlbnRzGAEgASgLMhkuYWdlbnRtYXRpYy52MS5FdmVudEJhdGNoSAASJAoDZW5kGAIgASgLMhUuYWdlbnRtYXRpYy52MS5SdW5FbmRIAEIHCgVmcmFtZSphCgdSdW5LaW5kEhgKFFJVTl9LSU5EX1VOU1BFQ0lGSUVEEAASEgoOUlVOX0tJTkRfSU5QVVQQARITCg9SVU5fS0lORF9SRVNVTUUQAhITCg9SVU5fS0lORF9VUERBVEUQAzLJAgoNV29ya2VyU2VydmljZRJLCghEZXNjcmliZRIeLmFnZW50bWF0aWMudjEuRGVzY3JpYmVSZXF1ZXN0Gh8uYWdlbnRtYXRpYy52MS5EZXNjcmliZVJlc3BvbnNlEkMKBExpbmsSGi5hZ2VudG1hdGljLnYxLkxpbmtSZXF1ZXN0GhsuYWdlbnRtYXRpYy52MS5MaW5rUmVzcG9uc2UoATABEkgKB0V4ZWN1dGUSHS5hZ2VudG1hdGljLnYxLkV4ZWN1dGVSZXF1ZXN0Gh4uYWdlbnRtYXRpYy52MS5FeGVjdXRlUmVzcG9uc2USXAoNRXhlY3V0ZVN0cmVhbRIjLmFnZW50bWF0aWMudjEuRXhlY3V0ZVN0cmVhbVJlcXVlc3QaJC5hZ2VudG1hdGljLnYxLkV4ZWN1dGVTdHJlYW1SZXNwb25zZTABYgZwcm90bzM", [file_agentmatic_v1_run, file_google_protobuf_struct]);
+  fileDesc("ChphZ2VudG1hdGljL3YxL3dvcmtlci5wcm90bxINYWdlbnRtYXRpYy52MSKyAgoKV29ya2VySW5mbxIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyZWdpb24YAyABKAkSNQoGbGFiZWxzGAQgAygLMiUuYWdlbnRtYXRpYy52MS5Xb3JrZXJJbmZvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAUgASgNEicKBmdyYXBocxgGIAMoCzIXLmFnZW50bWF0aWMudjEuR3JhcGhSZWYSJgoFc3RvcmUYByABKAsyFy5hZ2VudG1hdGljLnYxLlN0b3JlUmVmEhcKD3BhY2thZ2VfdmVyc2lvbhgIIAEoCRIUCgxoZWFydGJlYXRfbXMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSCghTdG9yZVJlZhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBHpvbmUYAyABKAkSDgoGcmVnaW9uGAQgASgJEg4KBnNoYXJlZBgFIAEoCCIRCg9EZXNjcmliZVJlcXVlc3QiTwoQRGVzY3JpYmVSZXNwb25zZRIpCgZ3b3JrZXIYASABKAsyGS5hZ2VudG1hdGljLnYxLldvcmtlckluZm8SEAoIZHJhaW5pbmcYAiABKAginQIKC0xpbmtSZXF1ZXN0EikKBWhlbGxvGAEgASgLMhguYWdlbnRtYXRpYy52MS5MaW5rSGVsbG9IABIrCghkaXNwYXRjaBgCIAEoCzIXLmFnZW50bWF0aWMudjEuRGlzcGF0Y2hIABIqCgZjYW5jZWwYAyABKAsyGC5hZ2VudG1hdGljLnYxLkNhbmNlbFJ1bkgAEioKBmF0dGFjaBgEIAEoCzIYLmFnZW50bWF0aWMudjEuQXR0YWNoUnVuSAASLQoJaGVhcnRiZWF0GAUgASgLMhguYWdlbnRtYXRpYy52MS5IZWFydGJlYXRIABImCgRmbG93GAYgASgLMhYuYWdlbnRtYXRpYy52MS5GbG93UnVuSABCBwoFZnJhbWUi9wIKDExpbmtSZXNwb25zZRIsCgd3ZWxjb21lGAEgASgLMhkuYWdlbnRtYXRpYy52MS5Xb3JrZXJJbmZvSAASKQoHcGVybWl0cxgCIAEoCzIWLmFnZW50bWF0aWMudjEuUGVybWl0c0gAEikKB3JlZnVzYWwYAyABKAsyFi5hZ2VudG1hdGljLnYxLlJlZnVzYWxIABIrCgZldmVudHMYBCABKAsyGS5hZ2VudG1hdGljLnYxLkV2ZW50QmF0Y2hIABIkCgNlbmQYBSABKAsyFS5hZ2VudG1hdGljLnYxLlJ1bkVuZEgAEi0KCWhlYXJ0YmVhdBgGIAEoCzIYLmFnZW50bWF0aWMudjEuSGVhcnRiZWF0SAASKwoIZHJhaW5pbmcYByABKAsyFy5hZ2VudG1hdGljLnYxLkRyYWluaW5nSAASKwoIYWNjZXB0ZWQYCCABKAsyFy5hZ2VudG1hdGljLnYxLkFjY2VwdGVkSABCBwoFZnJhbWUijQEKCUxpbmtIZWxsbxIWCg5jb29yZGluYXRvcl9pZBgBIAEoCRImCgVzdG9yZRgCIAEoCzIXLmFnZW50bWF0aWMudjEuU3RvcmVSZWYSJwoGZ3JhcGhzGAMgAygLMhcuYWdlbnRtYXRpYy52MS5HcmFwaFJlZhIXCg9wYWNrYWdlX3ZlcnNpb24YBCABKAki9gEKCERpc3BhdGNoEg4KBnJ1bl9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRImCgVncmFwaBgEIAEoCzIXLmFnZW50bWF0aWMudjEuR3JhcGhSZWYSKgoHY29udGV4dBgFIAEoCzIZLmFnZW50bWF0aWMudjEuUnVuQ29udGV4dBIoCgZldmVudHMYBiADKA4yGC5hZ2VudG1hdGljLnYxLkV2ZW50S2luZBItCgZpbmxpbmUYByABKAsyGC5hZ2VudG1hdGljLnYxLklubGluZVJ1bkgAiAEBQgkKB19pbmxpbmUilgEKCUlubGluZVJ1bhIkCgRraW5kGAEgASgOMhYuYWdlbnRtYXRpYy52MS5SdW5LaW5kEg0KBWlucHV0GAIgASgMEhEKCW1heF9zdGVwcxgDIAEoDRIQCghzZXR0aW5ncxgEIAEoDBIaChJmcm9tX2NoZWNrcG9pbnRfaWQYBSABKAkSEwoLZGVhZGxpbmVfbXMYBiABKAQiGwoJQ2FuY2VsUnVuEg4KBnJ1bl9pZBgBIAEoCSJWCglBdHRhY2hSdW4SDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SKAoGZXZlbnRzGAMgAygOMhguYWdlbnRtYXRpYy52MS5FdmVudEtpbmQiJwoHRmxvd1J1bhIOCgZydW5faWQYASABKAkSDAoEb3BlbhgCIAEoCCJBCglIZWFydGJlYXQSDQoFY291bnQYASABKAQSDgoGYWN0aXZlGAIgASgNEhUKDWxvb3BfZGVsYXlfbXMYAyABKA0iJQoHUGVybWl0cxIMCgRzZWVuGAEgASgEEgwKBGZyZWUYAiABKA0iKwoIQWNjZXB0ZWQSDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0iUgoHUmVmdXNhbBIOCgZydW5faWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoDRImCgVlcnJvchgDIAEoCzIXLmFnZW50bWF0aWMudjEuUnVuRXJyb3IiNQoKRXZlbnRCYXRjaBInCgZldmVudHMYASADKAsyFy5hZ2VudG1hdGljLnYxLlJ1bkV2ZW50IgoKCERyYWluaW5nIvIBCgZOZXdSdW4SDgoGcnVuX2lkGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRINCgVncmFwaBgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZyZXN1bWUYBSABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSKgoHY29udGV4dBgGIAEoCzIZLmFnZW50bWF0aWMudjEuUnVuQ29udGV4dBIRCgltYXhfc3RlcHMYByABKA0SKAoGZXZlbnRzGAggAygOMhguYWdlbnRtYXRpYy52MS5FdmVudEtpbmQibgoORXhlY3V0ZVJlcXVlc3QSKAoHbmV3X3J1bhgBIAEoCzIVLmFnZW50bWF0aWMudjEuTmV3UnVuSAASKwoIZGlzcGF0Y2gYAiABKAsyFy5hZ2VudG1hdGljLnYxLkRpc3BhdGNoSABCBQoDcnVuIl0KD0V4ZWN1dGVSZXNwb25zZRIiCgNlbmQYASABKAsyFS5hZ2VudG1hdGljLnYxLlJ1bkVuZBImCgZvdXRwdXQYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUidAoURXhlY3V0ZVN0cmVhbVJlcXVlc3QSKAoHbmV3X3J1bhgBIAEoCzIVLmFnZW50bWF0aWMudjEuTmV3UnVuSAASKwoIZGlzcGF0Y2gYAiABKAsyFy5hZ2VudG1hdGljLnYxLkRpc3BhdGNoSABCBQoDcnVuInMKFUV4ZWN1dGVTdHJlYW1SZXNwb25zZRIrCgZldmVudHMYASABKAsyGS5hZ2VudG1hdGljLnYxLkV2ZW50QmF0Y2hIABIkCgNlbmQYAiABKAsyFS5hZ2VudG1hdGljLnYxLlJ1bkVuZEgAQgcKBWZyYW1lKmEKB1J1bktpbmQSGAoUUlVOX0tJTkRfVU5TUEVDSUZJRUQQABISCg5SVU5fS0lORF9JTlBVVBABEhMKD1JVTl9LSU5EX1JFU1VNRRACEhMKD1JVTl9LSU5EX1VQREFURRADMskCCg1Xb3JrZXJTZXJ2aWNlEksKCERlc2NyaWJlEh4uYWdlbnRtYXRpYy52MS5EZXNjcmliZVJlcXVlc3QaHy5hZ2VudG1hdGljLnYxLkRlc2NyaWJlUmVzcG9uc2USQwoETGluaxIaLmFnZW50bWF0aWMudjEuTGlua1JlcXVlc3QaGy5hZ2VudG1hdGljLnYxLkxpbmtSZXNwb25zZSgBMAESSAoHRXhlY3V0ZRIdLmFnZW50bWF0aWMudjEuRXhlY3V0ZVJlcXVlc3QaHi5hZ2VudG1hdGljLnYxLkV4ZWN1dGVSZXNwb25zZRJcCg1FeGVjdXRlU3RyZWFtEiMuYWdlbnRtYXRpYy52MS5FeGVjdXRlU3RyZWFtUmVxdWVzdBokLmFnZW50bWF0aWMudjEuRXhlY3V0ZVN0cmVhbVJlc3BvbnNlMAFiBnByb3RvMw", [file_agentmatic_v1_run, file_google_protobuf_struct]);
 
 /**
  * @generated from message agentmatic.v1.WorkerInfo
@@ -192,6 +192,12 @@ export type LinkRequest = Message<"agentmatic.v1.LinkRequest"> & {
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * @generated from field: agentmatic.v1.FlowRun flow = 6;
+     */
+    value: FlowRun;
+    case: "flow";
   } | { case: undefined; value?: undefined };
 };
 
@@ -372,6 +378,27 @@ export type InlineRun = Message<"agentmatic.v1.InlineRun"> & {
    * @generated from field: uint32 max_steps = 3;
    */
   maxSteps: number;
+
+  /**
+   * A value of the state codec; empty where nothing is set.
+   *
+   * @generated from field: bytes settings = 4;
+   */
+  settings: Uint8Array;
+
+  /**
+   * "" = the thread's current one.
+   *
+   * @generated from field: string from_checkpoint_id = 5;
+   */
+  fromCheckpointId: string;
+
+  /**
+   * Milliseconds within which the run must have ended; 0 = no bound.
+   *
+   * @generated from field: uint64 deadline_ms = 6;
+   */
+  deadlineMs: bigint;
 };
 
 /**
@@ -428,6 +455,30 @@ export const AttachRunSchema: GenMessage<AttachRun> = /*@__PURE__*/
   messageDesc(file_agentmatic_v1_worker, 10);
 
 /**
+ * Readers of the run's events have no room (`open` false) or have room again: the run waits at its next superstep.
+ *
+ * @generated from message agentmatic.v1.FlowRun
+ */
+export type FlowRun = Message<"agentmatic.v1.FlowRun"> & {
+  /**
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * @generated from field: bool open = 2;
+   */
+  open: boolean;
+};
+
+/**
+ * Describes the message agentmatic.v1.FlowRun.
+ * Use `create(FlowRunSchema)` to create a new message.
+ */
+export const FlowRunSchema: GenMessage<FlowRun> = /*@__PURE__*/
+  messageDesc(file_agentmatic_v1_worker, 11);
+
+/**
  * The sender lives. From a worker, with its load.
  *
  * @generated from message agentmatic.v1.Heartbeat
@@ -454,7 +505,7 @@ export type Heartbeat = Message<"agentmatic.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 11);
+  messageDesc(file_agentmatic_v1_worker, 12);
 
 /**
  * The coordinator may have `free` dispatches under way beyond the first `seen` that the worker has received.
@@ -478,7 +529,7 @@ export type Permits = Message<"agentmatic.v1.Permits"> & {
  * Use `create(PermitsSchema)` to create a new message.
  */
 export const PermitsSchema: GenMessage<Permits> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 12);
+  messageDesc(file_agentmatic_v1_worker, 13);
 
 /**
  * The worker has taken a dispatched or attached run into a slot.
@@ -502,7 +553,7 @@ export type Accepted = Message<"agentmatic.v1.Accepted"> & {
  * Use `create(AcceptedSchema)` to create a new message.
  */
 export const AcceptedSchema: GenMessage<Accepted> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 13);
+  messageDesc(file_agentmatic_v1_worker, 14);
 
 /**
  * The worker does not take the run: place it again. The run record is untouched.
@@ -531,7 +582,7 @@ export type Refusal = Message<"agentmatic.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 14);
+  messageDesc(file_agentmatic_v1_worker, 15);
 
 /**
  * @generated from message agentmatic.v1.EventBatch
@@ -548,7 +599,7 @@ export type EventBatch = Message<"agentmatic.v1.EventBatch"> & {
  * Use `create(EventBatchSchema)` to create a new message.
  */
 export const EventBatchSchema: GenMessage<EventBatch> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 15);
+  messageDesc(file_agentmatic_v1_worker, 16);
 
 /**
  * The worker takes no new runs and hands over those that it has.
@@ -563,7 +614,7 @@ export type Draining = Message<"agentmatic.v1.Draining"> & {
  * Use `create(DrainingSchema)` to create a new message.
  */
 export const DrainingSchema: GenMessage<Draining> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 16);
+  messageDesc(file_agentmatic_v1_worker, 17);
 
 /**
  * @generated from message agentmatic.v1.NewRun
@@ -621,7 +672,7 @@ export type NewRun = Message<"agentmatic.v1.NewRun"> & {
  * Use `create(NewRunSchema)` to create a new message.
  */
 export const NewRunSchema: GenMessage<NewRun> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 17);
+  messageDesc(file_agentmatic_v1_worker, 18);
 
 /**
  * @generated from message agentmatic.v1.ExecuteRequest
@@ -650,7 +701,7 @@ export type ExecuteRequest = Message<"agentmatic.v1.ExecuteRequest"> & {
  * Use `create(ExecuteRequestSchema)` to create a new message.
  */
 export const ExecuteRequestSchema: GenMessage<ExecuteRequest> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 18);
+  messageDesc(file_agentmatic_v1_worker, 19);
 
 /**
  * @generated from message agentmatic.v1.ExecuteResponse
@@ -674,7 +725,7 @@ export type ExecuteResponse = Message<"agentmatic.v1.ExecuteResponse"> & {
  * Use `create(ExecuteResponseSchema)` to create a new message.
  */
 export const ExecuteResponseSchema: GenMessage<ExecuteResponse> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 19);
+  messageDesc(file_agentmatic_v1_worker, 20);
 
 /**
  * @generated from message agentmatic.v1.ExecuteStreamRequest
@@ -703,7 +754,7 @@ export type ExecuteStreamRequest = Message<"agentmatic.v1.ExecuteStreamRequest">
  * Use `create(ExecuteStreamRequestSchema)` to create a new message.
  */
 export const ExecuteStreamRequestSchema: GenMessage<ExecuteStreamRequest> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 20);
+  messageDesc(file_agentmatic_v1_worker, 21);
 
 /**
  * @generated from message agentmatic.v1.ExecuteStreamResponse
@@ -732,7 +783,7 @@ export type ExecuteStreamResponse = Message<"agentmatic.v1.ExecuteStreamResponse
  * Use `create(ExecuteStreamResponseSchema)` to create a new message.
  */
 export const ExecuteStreamResponseSchema: GenMessage<ExecuteStreamResponse> = /*@__PURE__*/
-  messageDesc(file_agentmatic_v1_worker, 21);
+  messageDesc(file_agentmatic_v1_worker, 22);
 
 /**
  * @generated from enum agentmatic.v1.RunKind
