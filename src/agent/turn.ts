@@ -65,7 +65,7 @@ export async function takeTurn(options: TurnOptions, state: Conversation, contex
       throw new AgentmaticError("InvalidArgument", text, { details: { field: "output" } });
     }
     // What did not fit stays out of the conversation.
-    prompt = promptOf(system, [...state.messages, message, correction(read.problem)]);
+    prompt = promptOf(system, [...state.messages, message, correction(read.problem, final)]);
   }
 }
 
@@ -80,8 +80,11 @@ async function systemOf(
   throw new AgentmaticError("InvalidArgument", `system: the function must give text; it gave ${typeof text}`);
 }
 
-function correction(problem: string): AgentMessage {
-  const text = `Your answer does not have the form that was asked for: ${problem}. Answer again, with JSON that fits and nothing else.`;
+/** With the schema: not every service shows it to its models. */
+function correction(problem: string, { format }: FinalForm): AgentMessage {
+  const { responseFormat } = format;
+  const schema = JSON.stringify(responseFormat?.type === "json" ? responseFormat.schema : {});
+  const text = `Your answer does not have the form that was asked for: ${problem}. Answer again, with nothing but JSON of this schema: ${schema}`;
   return { role: "user", content: [{ type: "text", text }] };
 }
 
