@@ -34,6 +34,11 @@ const tools: Record<string, Tool> = {
         ? undefined
         : "run the command again where npm reaches its registry",
   },
+  mermaid: {
+    what: "Mermaid, to read our pictures with, into tools/mermaid",
+    missing: () =>
+      isInstalled(join(root, "tools", "mermaid")) ? undefined : "run the command again where npm reaches its registry",
+  },
   package: {
     what: "the package checkers publint and attw into tools/package",
     missing: () =>

@@ -60,11 +60,22 @@ function drawPlot(plot: Plot, chart: Chart, origin: Spot, out: string[]): void {
 function drawLine({ line, curve, pieces }: PlotLine, chart: Chart, origin: Spot): string {
   const at = curve.map((spot) => shifted(spot, origin));
   let path = `M${pair(at[0]!)}`;
+  // A straight piece that goes on straight is part of the one before.
+  let straight = { from: path.length, isUpright: false, isLevel: false };
   for (let piece = 0; piece < pieces; piece++) {
     const [from, one, two, to] = at.slice(piece * 3, piece * 3 + 4) as [Spot, Spot, Spot, Spot];
     const isStraight = round(from.x) === round(to.x) || round(from.y) === round(to.y);
     const bends = round(one.x) !== round(two.x) && round(one.y) !== round(two.y);
-    path += isStraight && !bends ? `L${pair(to)}` : `C${pair(one)} ${pair(two)} ${pair(to)}`;
+    if (!isStraight || bends) {
+      path += `C${pair(one)} ${pair(two)} ${pair(to)}`;
+      straight = { from: path.length, isUpright: false, isLevel: false };
+      continue;
+    }
+    const isUpright = round(from.x) === round(to.x);
+    const isLevel = round(from.y) === round(to.y);
+    if ((straight.isUpright && isUpright) || (straight.isLevel && isLevel)) path = path.slice(0, straight.from);
+    else straight = { from: path.length, isUpright, isLevel };
+    path += `L${pair(to)}`;
   }
   const isWhole = pieces * 3 + 1 === curve.length;
   const arrow = isWhole && chart.shapes[line.to]!.kind !== "join" ? ' marker-end="url(#arrow)"' : "";
