@@ -12,14 +12,8 @@ import { finalForm } from "./final.ts";
 import { checkRateLimit, type RateLimitPolicy } from "./limit.ts";
 import { type MessageInput, readMessages, textOf } from "./messages.ts";
 import { checkModel, type LanguageModel } from "./model.ts";
-import {
-  type AgentChannels,
-  type AgentState,
-  agentNodes,
-  checkSystem,
-  createReactAgent,
-  type ReactAgentOptions,
-} from "./react.ts";
+import { type AgentChannels, type AgentState, agentNodes, createReactAgent, type ReactAgentOptions } from "./react.ts";
+import { checkSystem } from "./settings.ts";
 import { checkTools, type Tool } from "./tool.ts";
 import type { SystemPrompt } from "./turn.ts";
 import { checkLimits, checkPrice, type Price } from "./usage.ts";

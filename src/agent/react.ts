@@ -2,50 +2,29 @@
 import { AgentmaticError, invalid } from "../errors.ts";
 import { Annotation, type Channel, type StateOf } from "../graph/channels.ts";
 import { Send } from "../graph/command.ts";
-import type { Budget } from "../graph/context.ts";
 import { ephemeral } from "../graph/kinds.ts";
-import type { NodeOptions } from "../graph/node.ts";
 import { END, START } from "../graph/plan.ts";
 import type { JsonSchema, StandardSchema } from "../graph/schema.ts";
 import type { CompiledGraph } from "../local/compiled-graph.ts";
 import { StateGraph, type StateGraphCompileOptions } from "../local/state-graph.ts";
-import { type BreakerPolicy, checkBreaker } from "../policy/breaker.ts";
-import { checkRetry, type RetryPolicy } from "../policy/retry.ts";
-import { readTimeout, type TimeoutPolicy } from "../policy/timeout.ts";
 import { runCall, type ToolCall } from "./call.ts";
 import { finalForm } from "./final.ts";
-import { checkRateLimit, type RateLimitPolicy } from "./limit.ts";
 import { type AgentMessage, addMessages, type MessagesUpdate } from "./messages.ts";
-import { checkModel, type LanguageModel } from "./model.ts";
 import { callsOf } from "./prompt.ts";
-import { checkTools, retriesOf, type Tool } from "./tool.ts";
-import { type SystemPrompt, takeTurn } from "./turn.ts";
-import { checkLimits, checkPrice, type Price, type Usage, usageChannel } from "./usage.ts";
+import { type ModelSettings, readSettings } from "./settings.ts";
+import { checkTools, type Tool } from "./tool.ts";
+import { takeTurn } from "./turn.ts";
+import { type Usage, usageChannel } from "./usage.ts";
 
-export interface ReactAgentOptions<Output = undefined> extends StateGraphCompileOptions {
+export interface ReactAgentOptions<Output = undefined> extends StateGraphCompileOptions, ModelSettings {
   name: string;
-  llm: LanguageModel;
   tools?: readonly Tool[];
-  /** Not part of the thread: a changed one holds from the next model call on. */
-  system?: SystemPrompt;
   /** Supersteps a run may take: a model call is one, and so are all the tool calls of one answer together. */
   maxSteps?: number;
   /** The final answer is JSON that fits, in `output`. The model is told what does not fit, and asked at most 3 times. */
   output?: StandardSchema<unknown, Output>;
   /** Describes `output` to the model, as JSON Schema draft-07. Needed where the schema cannot describe itself. */
   outputJsonSchema?: JsonSchema;
-  /** Stops a run with `BudgetExceeded` before a model call beyond it. What a run is given as `budget` counts first. */
-  budget?: Budget;
-  /** Of the model's tokens; needed for a budget of cost. */
-  price?: Price;
-  /** How answers such as 429 are waited out; false: not at all. Waited out within the run's deadline by default. */
-  rateLimit?: RateLimitPolicy | false;
-  /** The model's service is not called for a while after it failed so often. */
-  circuitBreaker?: BreakerPolicy;
-  /** Of a failed model call. Not tried again unless given. */
-  retryPolicy?: RetryPolicy | readonly RetryPolicy[];
-  /** Milliseconds for one model call, its waits for rate limits included, or more finely. */
-  timeout?: number | TimeoutPolicy;
 }
 
 /** The state of an agent: its conversation, what its last run used up, and the value of its last final answer. */
@@ -75,21 +54,11 @@ export function createReactAgent<Output = undefined>(
   const { llm, tools: given = [], system, output, outputJsonSchema, budget, price, rateLimit, ...others } = options;
   const { circuitBreaker, retryPolicy, timeout, ...compile } = others;
   if (typeof compile.name !== "string" || compile.name === "") throw invalid("name", "must be text");
-  checkSystem(system);
-  checkLimits(budget, "budget");
-  checkPrice(price, "price");
-  checkRateLimit(rateLimit, "rateLimit");
+  const { turn: asking, policies } = readSettings(options);
   const tools = checkTools(given, "tools");
   const byName = new Map(tools.map((one) => [one.name, one]));
   const final = output === undefined ? undefined : finalForm(output, outputJsonSchema);
-  const policies = policiesOf({ circuitBreaker, retryPolicy, timeout });
-  const turn = {
-    model: checkModel(llm, "llm"),
-    ...(price === undefined ? {} : { price }),
-    ...(rateLimit === undefined ? {} : { rateLimit }),
-    alwaysStream: typeof timeout === "object" && timeout.idleTimeout !== undefined,
-    ...{ system, tools, budget, final },
-  };
+  const turn = { ...asking, tools, final };
   return new StateGraph<AgentChannels<Output>>(channelsOf<Output>(final !== undefined))
     .addNode(
       "agent",
@@ -123,22 +92,4 @@ function nextOf(answer: AgentMessage | undefined, used: Usage): typeof END | rea
   }
   if (calls.length === 0) return END;
   return calls.map(({ toolCallId, toolName, input }) => new Send("tools", { toolCallId, toolName, input, used }));
-}
-
-/** Throws `InvalidArgument` for what is neither text nor a function. */
-export function checkSystem(system: unknown): void {
-  if (system === undefined || typeof system === "string" || typeof system === "function") return;
-  throw invalid("system", "must be text, or a function that gives it");
-}
-
-type Policies = Pick<NodeOptions, "circuitBreaker" | "retryPolicy" | "timeout">;
-
-function policiesOf({ circuitBreaker, retryPolicy, timeout }: { [K in keyof Policies]: Policies[K] | undefined }) {
-  if (circuitBreaker !== undefined) checkBreaker("circuitBreaker", circuitBreaker);
-  for (const policy of retriesOf(retryPolicy)) checkRetry("retryPolicy", policy);
-  return {
-    ...(circuitBreaker === undefined ? {} : { circuitBreaker }),
-    ...(retryPolicy === undefined ? {} : { retryPolicy }),
-    ...(timeout === undefined ? {} : { timeout: readTimeout("timeout", timeout) }),
-  };
 }

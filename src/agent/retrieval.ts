@@ -1,45 +1,45 @@
 /** The retrieval agent as a graph: find the documents for a question, rank them, answer from them and cite them. */
 import { invalid } from "../errors.ts";
 import { Annotation, type Channel } from "../graph/channels.ts";
-import type { Budget } from "../graph/context.ts";
-import type { NodeOptions } from "../graph/node.ts";
 import { END, START } from "../graph/plan.ts";
 import type { CompiledGraph } from "../local/compiled-graph.ts";
 import { StateGraph, type StateGraphCompileOptions } from "../local/state-graph.ts";
+import type { BreakerPolicy } from "../policy/breaker.ts";
+import type { RetryPolicy } from "../policy/retry.ts";
+import type { TimeoutPolicy } from "../policy/timeout.ts";
 import { checkCount } from "../run/check.ts";
-import { checkRateLimit, type RateLimitPolicy } from "./limit.ts";
 import { type AgentMessage, addMessages, type MessagesUpdate, textOf } from "./messages.ts";
-import { checkModel, type LanguageModel } from "./model.ts";
 import { type Citation, cite } from "./retrieval-citation.ts";
 import { type Reranker, type RetrievedDocument, type Retriever, readDocuments, readRanking } from "./retrieval-port.ts";
 import { answering, condensing, fitting, queryCharsMax, start, transcript } from "./retrieval-prompt.ts";
+import { type ModelSettings, readPolicies, readSettings } from "./settings.ts";
 import { takeTurn } from "./turn.ts";
-import { checkLimits, checkPrice, type Price, type Usage, usageChannel } from "./usage.ts";
+import { type Usage, usageChannel } from "./usage.ts";
 
-export interface RetrievalAgentOptions extends StateGraphCompileOptions {
+export interface RetrievalAgentOptions extends StateGraphCompileOptions, Omit<ModelSettings, "system"> {
   name: string;
-  llm: LanguageModel;
   retriever: Retriever;
   /** Ranks what was retrieved: of four times as many documents the best stay. */
   reranker?: Reranker;
+  /** Of the nodes `retrieve` and `rerank`; the other policies are those of a model call. */
+  retrieval?: RetrievalPolicies;
   /** Documents that the model is shown, at most. Default 5. */
   topK?: number;
   /** Characters of documents that the model is shown, at most; the last one is cut. Default 24,000. */
   documentCharsMax?: number;
-  /** Before the rules of answering and citing. Not part of the thread. */
+  /** Stands before the rules of answering and citing. Not part of the thread. */
   system?: string;
   /**
    * Asks the model for the question in words that need no conversation, where there was one before. Default true; with
    * false the question is the query as it is.
    */
   condense?: boolean;
-  /** Of the nodes `retrieve` and `rerank`. */
-  retryPolicy?: NodeOptions["retryPolicy"];
-  timeout?: NodeOptions["timeout"];
-  price?: Price;
-  /** What each run may use up; a run's own budget counts before it. */
-  budget?: Budget;
-  rateLimit?: RateLimitPolicy | false;
+}
+
+export interface RetrievalPolicies {
+  readonly retryPolicy?: RetryPolicy | readonly RetryPolicy[];
+  readonly timeout?: number | TimeoutPolicy;
+  readonly circuitBreaker?: BreakerPolicy;
 }
 
 /** The conversation, and of the last question what it was answered from. */
@@ -66,14 +66,12 @@ const candidates = 4;
  */
 export function createRetrievalAgent(options: RetrievalAgentOptions): CompiledGraph<RetrievalChannels> {
   check(options);
-  const { llm, retriever, reranker, topK = 5, documentCharsMax = 24_000, condense = true, system, ...others } = options;
-  const { retryPolicy, timeout, price, budget, rateLimit, ...compile } = others;
-  const turn = {
-    ...{ model: llm, tools: [], budget },
-    ...(price === undefined ? {} : { price }),
-    ...(rateLimit === undefined ? {} : { rateLimit }),
-  };
-  const policies = { ...(retryPolicy ? { retryPolicy } : {}), ...(timeout === undefined ? {} : { timeout }) };
+  const { retriever, reranker, topK = 5, documentCharsMax = 24_000, condense = true, system, ...others } = options;
+  const { retrieval = {}, llm, price, budget, rateLimit, circuitBreaker, retryPolicy, timeout, ...compile } = others;
+  const { turn: asking, policies } = readSettings(options);
+  const { retryPolicy: retries, timeout: time, circuitBreaker: breaker } = retrieval;
+  const ofRetrieval = readPolicies({ retryPolicy: retries, timeout: time, circuitBreaker: breaker }, "retrieval.");
+  const turn = { ...asking, tools: [] };
   const graph = new StateGraph<RetrievalChannels>({
     messages: Annotation<readonly AgentMessage[], MessagesUpdate>({ reducer: addMessages, default: () => [] }),
     usage: usageChannel,
@@ -82,14 +80,18 @@ export function createRetrievalAgent(options: RetrievalAgentOptions): CompiledGr
     citations: Annotation<readonly Citation[]>(),
     unknownMarks: Annotation<readonly number[]>(),
   })
-    .addNode("query", async ({ messages, usage }, context) => {
-      const question = questionOf(messages);
-      if (!condense || !messages.some(({ role }) => role === "assistant"))
-        return { query: start(question, queryCharsMax) };
-      const conversation = { messages: [transcript(messages)], usage };
-      const answer = await takeTurn({ ...turn, system: condensing, quiet: true }, conversation, context);
-      return { query: start(textOf(answer.message).trim() || question, queryCharsMax), usage: answer.usage };
-    })
+    .addNode(
+      "query",
+      async ({ messages, usage }, context) => {
+        const question = questionOf(messages);
+        if (!condense || !messages.some(({ role }) => role === "assistant"))
+          return { query: start(question, queryCharsMax) };
+        const conversation = { messages: [transcript(messages)], usage };
+        const answer = await takeTurn({ ...turn, system: condensing, quiet: true }, conversation, context);
+        return { query: start(textOf(answer.message).trim() || question, queryCharsMax), usage: answer.usage };
+      },
+      policies,
+    )
     .addNode(
       "retrieve",
       async ({ query }, { signal }) => {
@@ -97,13 +99,17 @@ export function createRetrievalAgent(options: RetrievalAgentOptions): CompiledGr
         const found = readDocuments(await retriever.retrieve(query, { signal, limit }), limit);
         return { documents: reranker ? found : fitting(found, documentCharsMax) };
       },
+      ofRetrieval,
+    )
+    .addNode(
+      "answer",
+      async ({ messages, documents, usage }, context) => {
+        const answer = await takeTurn({ ...turn, system: answering(system, documents) }, { messages, usage }, context);
+        const { message, citations, unknownMarks } = cite(answer.message, documents);
+        return { messages: message, usage: answer.usage, citations, unknownMarks };
+      },
       policies,
     )
-    .addNode("answer", async ({ messages, documents, usage }, context) => {
-      const answer = await takeTurn({ ...turn, system: answering(system, documents) }, { messages, usage }, context);
-      const { message, citations, unknownMarks } = cite(answer.message, documents);
-      return { messages: message, usage: answer.usage, citations, unknownMarks };
-    })
     .addEdge(START, "query")
     .addEdge("query", "retrieve")
     .addEdge("answer", END);
@@ -115,7 +121,7 @@ export function createRetrievalAgent(options: RetrievalAgentOptions): CompiledGr
         const ranked = documents.length === 0 ? [] : await reranker(query, documents, { signal, limit: topK });
         return { documents: fitting(readRanking(ranked, documents).slice(0, topK), documentCharsMax) };
       },
-      policies,
+      ofRetrieval,
     )
     .addEdge("retrieve", "rerank")
     .addEdge("rerank", "answer")
@@ -123,9 +129,8 @@ export function createRetrievalAgent(options: RetrievalAgentOptions): CompiledGr
 }
 
 function check(options: RetrievalAgentOptions): void {
-  const { name, retriever, reranker, topK, documentCharsMax, system, condense, price, budget, rateLimit } = options;
+  const { name, retriever, reranker, topK, documentCharsMax, system, condense } = options;
   if (typeof name !== "string" || name === "") throw invalid("name", "must be text");
-  checkModel(options.llm, "llm");
   if (typeof retriever?.retrieve !== "function") {
     throw invalid("retriever", "must have a function retrieve(query, { signal, limit })");
   }
@@ -134,9 +139,6 @@ function check(options: RetrievalAgentOptions): void {
   if (documentCharsMax !== undefined) checkCount("documentCharsMax", documentCharsMax, 1, documentCharsMost);
   if (system !== undefined && typeof system !== "string") throw invalid("system", "must be text");
   if (condense !== undefined && typeof condense !== "boolean") throw invalid("condense", "must be true or false");
-  checkPrice(price, "price");
-  checkLimits(budget, "budget");
-  checkRateLimit(rateLimit, "rateLimit");
 }
 
 function questionOf(messages: readonly AgentMessage[]): string {

@@ -167,7 +167,10 @@ test("a retriever that fails is asked again where a policy says so, and its docu
       return documents;
     },
   };
-  const { ask } = build(["[1]"], { retriever, retryPolicy: { initialInterval: 1, logWarning: false } });
+  const { ask } = build(["[1]"], {
+    retriever,
+    retrieval: { retryPolicy: { initialInterval: 1, logWarning: false } },
+  });
   await ask("hot?");
   expect(tries).toBe(3);
   const refused = async (found: unknown, message: RegExp, reranker?: () => never) => {
@@ -232,6 +235,8 @@ test("bad options name the option, and a conversation that does not end with a q
   refused({ condense: 1 }, /^condense: /);
   refused({ price: {} }, /^price\.inputPerMillion: /);
   refused({ budget: { tokens: -1 } }, /^budget\.tokens: /);
+  refused({ retrieval: { timeout: -1 } }, /^retrieval\.timeout: /);
+  refused({ timeout: -1 }, /^timeout: /);
   const agent = createRetrievalAgent({ name: "a", llm, retriever });
   await expect(agent.invoke({ messages: { role: "assistant", content: "hm" } })).rejects.toThrow(
     "messages: the last one must be a question of the user's, with text",
