@@ -1,6 +1,6 @@
 /** The engine's part of a checkpoint: what is due next, and who wrote what. Read by the engine, and to replay events. */
 import { AgentmaticError } from "../errors.ts";
-import { decodeValue, encodeValue } from "./codec.ts";
+import { decodeValue, encodePlain, storable } from "./codec.ts";
 import type { Checkpoint } from "./saver.ts";
 
 export interface Packet {
@@ -60,11 +60,19 @@ export function nodesOf(sends: readonly Packet[]): readonly string[] {
 
 /** Throws `StateNotSerializable` for a packet that cannot be stored. */
 export function encodeBody(body: CheckpointBody): Uint8Array {
+  // Looked through is what users made; the rest is the engine's own.
+  const sends = body.sends.length === 0 ? body.sends : storable(body.sends, "next.sends");
+  return encodePlain({ ...body, sends, updates: body.updates && storableUpdates(body.updates) }, "next");
+}
+
+function storableUpdates(updates: readonly StoredUpdate[]): unknown {
   try {
-    return encodeValue(body, "next");
-  } catch (thrown) {
-    if (body.updates === null || body.updates.length === 0) throw thrown;
-    return encodeValue({ ...body, updates: null }, "next");
+    return updates.map(([node, last, folded, all]) => {
+      const more = all ? [storable(all, "updates")] : [];
+      return [node, last, storable(folded, "updates"), ...more];
+    });
+  } catch {
+    return null;
   }
 }
 

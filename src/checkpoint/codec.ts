@@ -13,6 +13,7 @@ import { AgentmaticError, invalid } from "../errors.ts";
 import { plain } from "./codec/plain.ts";
 import { revive } from "./codec/revive.ts";
 import { tagKey } from "./codec/tags.ts";
+import { Slab } from "./slab.ts";
 
 /** The stored format that this version writes, and the only one that it reads. */
 export const formatNumber = 1;
@@ -25,7 +26,7 @@ export interface EncodeOptions {
   readonly maxBytes?: number;
 }
 
-const encoder = new TextEncoder();
+const slab = new Slab();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const formatPrefix = String.fromCharCode(formatNumber);
 const tagMark = JSON.stringify(tagKey);
@@ -37,9 +38,25 @@ const tagMark = JSON.stringify(tagKey);
 export function encodeValue(value: unknown, path = "", options: EncodeOptions = {}): Uint8Array {
   const maxBytes = options.maxBytes ?? valueBytesMax;
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) throw invalid("maxBytes", "must be a whole number of bytes");
-  const json = JSON.stringify(plain(value, path, maxBytes));
+  return written(plain(value, path, maxBytes), path, maxBytes);
+}
+
+/**
+ * As `encodeValue` for what was put together from plain objects, lists, strings, whole numbers and what `storable`
+ * gave: it is not looked through again.
+ */
+export function encodePlain(value: unknown, path: string): Uint8Array {
+  return written(value, path, valueBytesMax);
+}
+
+/** The value as a part of what `encodePlain` takes. Throws as `encodeValue`. */
+export function storable(value: unknown, path: string): unknown {
+  return plain(value, path, valueBytesMax);
+}
+
+function written(value: unknown, path: string, maxBytes: number): Uint8Array {
   // One string, one buffer: the format number is itself a character of one byte.
-  const bytes = encoder.encode(formatPrefix + json);
+  const bytes = slab.encode(formatPrefix + JSON.stringify(value));
   if (bytes.length > maxBytes) {
     const problem = `takes ${bytes.length} bytes, more than the bound of ${maxBytes}`;
     throw new AgentmaticError("StateNotSerializable", `${path || "value"}: ${problem}`, { details: { path } });

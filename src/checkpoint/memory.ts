@@ -24,9 +24,10 @@ import {
   type ClaimRequest,
   type Commit,
   checkpointQueryMax,
+  type EncodedValues,
   type Fence,
-  type NewCheckpoint,
   type NamespaceQuery,
+  type NewCheckpoint,
   type RenewRequest,
   type RenewResult,
   type Saver,
@@ -37,6 +38,9 @@ import {
   type ThreadHead,
   type WriteResult,
 } from "./saver.ts";
+import { Slab } from "./slab.ts";
+
+type Copy = (bytes: Uint8Array) => Uint8Array;
 
 interface Row {
   readonly checkpoint: NewCheckpoint;
@@ -72,6 +76,8 @@ export class MemoryStore {
   readonly threads: Map<string, Thread> = new Map();
   readonly runs: Map<string, Run> = new Map();
   readonly members: Map<string, number> = new Map();
+  readonly #slab: Slab = new Slab();
+  readonly keep: Copy = (bytes) => this.#slab.copy(bytes);
   readonly id: string;
 
   constructor(ids: Ids = systemPorts.ids) {
@@ -260,7 +266,11 @@ export class MemorySaver implements Saver {
       runId: root ? checkpoint.runId : thread.head.runId,
     };
     if (checkpoint) {
-      thread.rows.set(commit.seq, { checkpoint: copied(checkpoint), seq: commit.seq, epoch: fence.epoch });
+      thread.rows.set(commit.seq, {
+        checkpoint: copied(checkpoint, this.#store.keep),
+        seq: commit.seq,
+        epoch: fence.epoch,
+      });
       thread.places.set(writesKey(checkpoint), commit.seq);
       thread.newest.set(checkpoint.ns, commit.seq);
     }
@@ -315,13 +325,6 @@ export class MemorySaver implements Saver {
     return rows.slice(from, from + limit).map((row) => this.#stored(threadId, thread, row));
   }
 
-  async deleteThread(threadId: string): Promise<void> {
-    this.#checkIds(threadId);
-    const thread = this.#store.threads.get(threadId);
-    if (!thread) return;
-    if (thread.activeRun !== null) {
-      throw new AgentmaticError("ThreadBusy", `thread ${threadId} has the active run ${thread.activeRun}`);
-    }
   async namespaces({ threadId, afterSeq, limit }: NamespaceQuery): Promise<readonly string[]> {
     this.#checkIds(threadId);
     checkLimit(limit, checkpointQueryMax);
@@ -330,6 +333,13 @@ export class MemorySaver implements Saver {
     return [...found].sort(compareCodePoints).slice(0, limit);
   }
 
+  async deleteThread(threadId: string): Promise<void> {
+    this.#checkIds(threadId);
+    const thread = this.#store.threads.get(threadId);
+    if (!thread) return;
+    if (thread.activeRun !== null) {
+      throw new AgentmaticError("ThreadBusy", `thread ${threadId} has the active run ${thread.activeRun}`);
+    }
     for (const [runId, run] of this.#store.runs) if (run.spec.threadId === threadId) this.#store.runs.delete(runId);
     thread.rows.clear();
     thread.places.clear();
@@ -354,7 +364,7 @@ export class MemorySaver implements Saver {
       seqs.map((at) => pieceAt(thread, threadId, channel, at)),
     ]);
     const writes = [...(thread.writes.get(writesKey(checkpoint))?.values() ?? [])].sort(compareWrites);
-    const { changes: _changes, ...own } = copied(checkpoint);
+    const { changes: _changes, ...own } = copied(checkpoint, ownCopy);
     const parts = { values: Object.fromEntries(values), pieces: Object.fromEntries(pieces) };
     const full: Checkpoint = { ...own, ...parts, threadId, seq, epoch };
     return { checkpoint: full, writes: writes.map((write) => ({ ...write, data: write.data.slice() })) };
@@ -396,20 +406,33 @@ export class MemorySaver implements Saver {
 }
 
 /** The store's own copy: what a caller does to its bytes afterwards changes nothing here. */
-function copied(checkpoint: NewCheckpoint): NewCheckpoint {
-  const values = Object.entries(checkpoint.values).map(([name, value]): [string, Uint8Array] => [name, value.slice()]);
-  // From entries, as a key like __proto__ must stay a key.
-  const versions = Object.fromEntries(Object.entries(checkpoint.versions));
-  const { deltas, changes } = checkpoint;
-  const pieces = Object.entries(changes ?? {}).map(([name, value]): [string, Uint8Array] => [name, value.slice()]);
+function copied(checkpoint: NewCheckpoint, copy: Copy): NewCheckpoint {
+  const { versions, values, deltas, changes, body } = checkpoint;
   return {
     ...checkpoint,
-    versions,
-    values: Object.fromEntries(values),
-    body: checkpoint.body.slice(),
-    ...(deltas ? { deltas: Object.fromEntries(Object.entries(deltas).map(([name, seqs]) => [name, [...seqs]])) } : {}),
-    ...(changes ? { changes: Object.fromEntries(pieces) } : {}),
+    versions: { ...versions },
+    values: copiedValues(values, copy),
+    body: copy(body),
+    ...(deltas ? { deltas: copiedDeltas(deltas) } : {}),
+    ...(changes ? { changes: copiedValues(changes, copy) } : {}),
   };
+}
+
+function copiedValues(values: EncodedValues, copy: Copy): EncodedValues {
+  const own = { ...values } as Record<string, Uint8Array>;
+  for (const name of Object.keys(own)) own[name] = copy(own[name]!);
+  return own;
+}
+
+/** For readers. */
+function ownCopy(bytes: Uint8Array): Uint8Array {
+  return bytes.slice();
+}
+
+function copiedDeltas(deltas: NonNullable<NewCheckpoint["deltas"]>): NonNullable<NewCheckpoint["deltas"]> {
+  const own = { ...deltas } as Record<string, readonly number[]>;
+  for (const name of Object.keys(own)) own[name] = [...own[name]!];
+  return own;
 }
 
 function pieceAt(thread: Thread, threadId: string, channel: string, seq: number): Uint8Array {
@@ -429,7 +452,7 @@ function put(thread: Thread, write: TaskWrites): void {
 }
 
 function writesKey({ ns, checkpointId }: { ns: string; checkpointId: string }): string {
-  return JSON.stringify([ns, checkpointId]);
+  return `${ns.length} ${ns}${checkpointId}`;
 }
 
 function compareWrites(a: TaskWrites, b: TaskWrites): number {

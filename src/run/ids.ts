@@ -7,6 +7,8 @@ import { AgentmaticError, invalid } from "../errors.ts";
 export const zoneSeparator = "::";
 export const idBytesMax = 256;
 
+const encoder = new TextEncoder();
+
 /** The zone in front of an id, or "" where there is none. */
 export function zoneOf(id: string): string {
   const at = id.indexOf(zoneSeparator);
@@ -20,12 +22,15 @@ export function zoned(zone: string, local: string): string {
 /** Throws `InvalidArgument`, naming `field`, unless `id` is a usable thread or run id. */
 export function checkId(field: string, id: unknown): asserts id is string {
   if (typeof id !== "string" || id === "") throw invalid(field, "must be a non-empty string");
-  if (new TextEncoder().encode(id).length > idBytesMax) throw invalid(field, `is longer than ${idBytesMax} bytes`);
-  for (const char of id) {
-    const code = char.codePointAt(0)!;
-    if (code < 32 || code === 127) throw invalid(field, "has a control character");
-    if (code >= 0xd800 && code <= 0xdfff) throw invalid(field, "has an unpaired surrogate");
+  // A character is three bytes at most: short ids need not be encoded to be measured.
+  if (id.length * 3 > idBytesMax && encoder.encode(id).length > idBytesMax) {
+    throw invalid(field, `is longer than ${idBytesMax} bytes`);
   }
+  for (let index = 0; index < id.length; index++) {
+    const code = id.charCodeAt(index);
+    if (code < 32 || code === 127) throw invalid(field, "has a control character");
+  }
+  if (!id.isWellFormed()) throw invalid(field, "has an unpaired surrogate");
   const zone = zoneOf(id);
   if (id.includes(zoneSeparator) && !/^[a-z][a-z0-9-]{0,31}$/.test(zone)) {
     throw invalid(field, `"${zone}" before "${zoneSeparator}" is not a zone name`);

@@ -53,7 +53,7 @@ export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpe
     kind,
     graph: { name: graph.name, version: graph.version },
     input,
-    inputHash: hashInput(graph.name, threadId, kind, fromCheckpointId ?? "", rule, input),
+    inputHash: hashInput(input, graph.name, threadId, kind, fromCheckpointId ?? "", rule),
     ...(fromCheckpointId === undefined ? {} : { fromCheckpointId }),
     ...(fields.deadlineMs === undefined ? {} : { deadlineMs: fields.deadlineMs }),
     ...(fields.settings === undefined ? {} : { settings: fields.settings }),
@@ -70,16 +70,18 @@ export async function makeSpec(fields: SpecFields, ports: Ports): Promise<RunSpe
 const encoder = new TextEncoder();
 
 // Not by WebCrypto: its answer comes by way of another thread, which takes longer than a run of several supersteps.
-function hashInput(...parts: readonly (string | Uint8Array)[]): string {
-  const chunks = parts.flatMap((part) => {
-    const bytes = typeof part === "string" ? encoder.encode(part) : part;
-    return [encoder.encode(`${bytes.length}:`), bytes];
-  });
-  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
+function hashInput(input: Uint8Array, ...names: readonly string[]): string {
+  const texts = names.map((name) => `${bytesOf(name)}:${name}`);
+  const first = encoder.encode(`${texts.join("")}${input.length}:`);
+  const all = new Uint8Array(first.length + input.length);
+  all.set(first);
+  all.set(input, first.length);
   return bytesToHex(sha256(all));
+}
+
+function bytesOf(name: string): number {
+  for (let index = 0; index < name.length; index++) {
+    if (name.charCodeAt(index) > 127) return encoder.encode(name).length;
+  }
+  return name.length;
 }
