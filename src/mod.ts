@@ -22,10 +22,18 @@ export {
   isGraphInterrupt,
   type Nestable,
   type NodeContext,
-  type TaskOptions,
 } from "./graph/context.ts";
 export type { CompileOptions } from "./graph/draft.ts";
 export type { GraphOptions, PartInit, SpecOf, StateInit } from "./graph/init.ts";
+export {
+  type Entrypoint,
+  type EntrypointGraph,
+  type EntrypointOptions,
+  type EntrypointSnapshot,
+  entrypoint,
+} from "./functional/entrypoint.ts";
+export { getConfig, getPreviousState, task } from "./functional/task.ts";
+export type { TaskOptions } from "./graph/call.ts";
 export { anyValue, barrier, ephemeral, type TopicOptions, topic, untracked } from "./graph/kinds.ts";
 export {
   type MessagesOf,
@@ -41,11 +49,11 @@ export { END, INTERRUPT, type Migrate, type Plan, START, type StoredState } from
 export type { JsonSchema, StandardIssue, StandardResult, StandardSchema } from "./graph/schema.ts";
 export { MessagesValue, ReducedValue, StateSchema, UntrackedValue } from "./graph/state-schema.ts";
 export {
+export type { EntrypointFinal } from "./graph/final.ts";
   type ClusterBinding,
   CompiledGraph,
   type GraphInput,
   type HistoryOptions,
-  type Result,
 } from "./local/compiled-graph.ts";
 export type { Configurable, InvokeConfig, ThreadConfig } from "./local/config.ts";
 export type { CheckpointConfig, StateSnapshot, TaskSnapshot } from "./local/snapshot.ts";
@@ -64,5 +72,6 @@ export type { RetryPolicy } from "./policy/retry.ts";
 export type { TimeoutPolicy } from "./policy/timeout.ts";
 export * from "./ports.ts";
 export { RunControl } from "./run/control.ts";
+export { isInterrupted, type Result } from "./local/result.ts";
 export type * from "./run/record.ts";
 export type { Durability } from "./run/settings.ts";

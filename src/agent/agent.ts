@@ -5,6 +5,7 @@ import type { Budget } from "../graph/context.ts";
 import type { JsonSchema, StandardSchema } from "../graph/schema.ts";
 import type { ClusterBinding, CompiledGraph, Result } from "../local/compiled-graph.ts";
 import type { InvokeConfig } from "../local/config.ts";
+import type { Result } from "../local/result.ts";
 import type { StateGraphCompileOptions } from "../local/state-graph.ts";
 import type { StreamConfig } from "../local/stream.ts";
 import { type BreakerPolicy, checkBreaker } from "../policy/breaker.ts";

@@ -1,5 +1,6 @@
 /** What a node is given besides the state. Made for each try of each task, so nothing is built before it is asked for. */
 import { AgentmaticError } from "../errors.ts";
+import { type CallOptions, readCall } from "../graph/call.ts";
 import {
   type Budget,
   GraphInterrupt,
@@ -7,7 +8,6 @@ import {
   isGraphInterrupt,
   type Nestable,
   type NodeContext,
-  type TaskOptions,
   type ToolSpan,
 } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
@@ -25,6 +25,7 @@ export class RefusedAnswer extends Error {
 
   constructor(id: string, issue: string) {
     super(`resume.${id}: ${issue}`);
+    this.name = "RefusedAnswer";
     this.id = id;
   }
 }
@@ -35,8 +36,16 @@ export interface ContextFields {
   readonly task: Pick<Task, "id" | "index"> & { readonly node: { readonly name: string } };
   readonly retryAttempt: number;
   readonly trace: TraceContext | undefined;
+  /** Of a durable call: the node in which it stands, and where. */
+  readonly within?: { readonly node: string; readonly position: string };
   /** Runs a durable call of this task. */
-  readonly call: (context: TaskContext, index: number, options: TaskOptions, work: () => unknown) => Promise<unknown>;
+  readonly call: (
+    context: TaskContext,
+    index: number,
+    options: CallOptions,
+    args: readonly unknown[],
+    work: () => unknown,
+  ) => Promise<unknown>;
   readonly previous?: unknown;
 }
 
@@ -143,8 +152,7 @@ export class TaskContext implements NodeContext {
   }
   get task(): NodeContext["task"] {
     return (nameOrOptions, run, ...args) => {
-      const options = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
-      const work = this.#fields.call(this, this.#calls++, options, () => run(...args));
+      const work = this.#fields.call(this, this.#calls++, readCall(nameOrOptions), args, () => run(...args));
       return this.#child(work) as Promise<Awaited<ReturnType<typeof run>>>;
     };
   }
@@ -156,11 +164,18 @@ export class TaskContext implements NodeContext {
     this.#progress = () => scope.progress();
   }
 
+  /** Names the n-th call of its kind within the node. */
+  positionOf(index: number): string {
+    const { within } = this.#fields;
+    return within ? `${within.position}.${index}` : String(index);
+  }
+
   /** The place of a subgraph that stands for the whole node. */
   nested(plan: Plan, state: Nestable["subgraphState"], input: unknown): Promise<unknown> {
-    const { scope, place, task, trace, retryAttempt } = this.#fields;
-    const call = this.#nested++;
-    const ns = state === "thread" ? threadNs(place, this.node, call) : nestedNs(place, this.node, task.index, call);
+    const { scope, place, task, trace, retryAttempt, within } = this.#fields;
+    const position = this.positionOf(this.#nested++);
+    const node = within?.node ?? this.node;
+    const ns = state === "thread" ? threadNs(place, node, position) : nestedNs(place, node, task.index, position);
     const fresh = state !== "thread" && place.fresh && retryAttempt === 1;
     return scope.nest({ scope, plan, state, input, ns, caller: this.taskId, fresh, trace });
   }

@@ -6,8 +6,7 @@ import { NoJournal } from "./journal.ts";
 import { GraphLoop, interruptOf, type Rest } from "./loop.ts";
 import { Outside } from "./outside.ts";
 import type { NestedCall, RunScope } from "./scope.ts";
-import { outputOf } from "./snapshot.ts";
-import type { Values } from "./state.ts";
+import { shownOf } from "./snapshot.ts";
 import { fromGraph } from "./task.ts";
 
 /** Graphs inside graphs; deeper than this is a recursion without an end. */
@@ -17,7 +16,7 @@ const depthMax = 32;
  * Runs the graph to its end, from where an earlier try of the calling task left it. Rejects with `GraphInterrupt` where
  * it waits.
  */
-export async function runNested(call: NestedCall): Promise<Values> {
+export async function runNested(call: NestedCall): Promise<unknown> {
   const scope: RunScope = call.state === "none" ? { ...call.scope, journal: new NoJournal() } : call.scope;
   const { plan, ns, caller, trace } = call;
   if (ns.split("|").length > depthMax) {
@@ -34,7 +33,7 @@ export async function runNested(call: NestedCall): Promise<Values> {
     throw fromGraph(thrown);
   }
   if (rest.status === "interrupted") throw interruptOf(rest);
-  return outputOf(plan, loop.snapshot.values);
+  return shownOf(plan, loop.snapshot.values);
 }
 
 /** Goes on where this call stood, or gives the graph its input. A rest where that brought it to its end. */

@@ -8,7 +8,6 @@ import type { TraceContext } from "../run/record.ts";
 import type { RunSettings } from "../run/settings.ts";
 import type { Spans } from "../telemetry/spans.ts";
 import type { Journal } from "./journal.ts";
-import type { Values } from "./state.ts";
 import type { Stop } from "./stop.ts";
 
 export interface RunScope {
@@ -38,7 +37,7 @@ export interface RunScope {
   readonly deadlineMs: number | undefined;
   readonly spans: Spans;
   readonly trace: TraceContext | undefined;
-  readonly nest: (call: NestedCall) => Promise<Values>;
+  readonly nest: (call: NestedCall) => Promise<unknown>;
 }
 
 /** A graph called by a task of another. */
@@ -68,7 +67,7 @@ export interface Place {
 }
 
 /** Names one call of a graph by a task: the parent's namespace, then node, checkpoint and position. */
-export function nestedNs(place: Place, node: string, index: number | undefined, call: number): string {
+export function nestedNs(place: Place, node: string, index: number | undefined, call: string): string {
   const checkpoint = place.checkpointId.replaceAll("%", "%25").replaceAll("|", "%7C");
   const single = index === undefined ? "" : `#${index}`;
   const own = `${node}:${checkpoint}${single}/${call}`;
@@ -76,7 +75,7 @@ export function nestedNs(place: Place, node: string, index: number | undefined, 
 }
 
 /** Names the one line of checkpoints that all calls of a node's graph share. */
-export function threadNs(place: Place, node: string, call: number): string {
+export function threadNs(place: Place, node: string, call: string): string {
   const own = `${node}:/${call}`;
   return place.ns === "" ? own : `${place.ns}|${own}`;
 }

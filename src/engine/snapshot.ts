@@ -1,7 +1,7 @@
 /** The state of a graph at a superstep boundary, in memory. `ledger.ts` brings it into checkpoints. */
 import type { Packet } from "../checkpoint/body.ts";
 import { AgentmaticError } from "../errors.ts";
-import type { Plan } from "../graph/plan.ts";
+import { END, type Plan } from "../graph/plan.ts";
 import type { Values } from "./state.ts";
 
 /** Never changed in place: each superstep makes a new one. */
@@ -53,6 +53,11 @@ export function outputOf(plan: Plan, values: Readonly<Record<string, unknown>>):
   return Object.fromEntries(
     plan.output.filter((name) => Object.hasOwn(values, name)).map((name) => [name, values[name]]),
   );
+}
+
+/** The same as callers see it: of a functional graph its one value. */
+export function shownOf(plan: Plan, values: Readonly<Record<string, unknown>>): unknown {
+  return plan.functional ? values[END] : outputOf(plan, values);
 }
 
 /** A function of run and step alone, so that a second owner writes the same id (P10). */

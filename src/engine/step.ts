@@ -3,7 +3,7 @@
 import type { Packet } from "../checkpoint/body.ts";
 import { compareCodePoints } from "../checkpoint/order.ts";
 import { AgentmaticError, invalid } from "../errors.ts";
-import type { Plan, PlanNode } from "../graph/plan.ts";
+import { type Plan, type PlanNode, START } from "../graph/plan.ts";
 import { checkpointIdOf, type Snapshot } from "./snapshot.ts";
 import { StateWriter } from "./state.ts";
 
@@ -103,6 +103,7 @@ export function inputUpdates(plan: Plan, input: unknown): TaskResult["updates"] 
     if (plan.input && !plan.input.includes(name)) throw invalid(`input.${name}`, "is not part of the graph's input");
   }
   return updates;
+  if (plan.functional) return [[START, input]];
 }
 
 /** The state with a task's own writes in it: what its conditional edges see. */

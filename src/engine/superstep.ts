@@ -5,10 +5,11 @@ import { readAnswers } from "../checkpoint/interrupts.ts";
 import type { TaskWrites } from "../checkpoint/saver.ts";
 import { AgentmaticError, type ErrorValue, errorValue, fromErrorValue } from "../errors.ts";
 import { type Interrupt, isGraphInterrupt } from "../graph/context.ts";
+import { PREVIOUS, START } from "../graph/plan.ts";
 import { failureOf } from "../policy/error-handler.ts";
 import { noSpan, type Span } from "../telemetry/spans.ts";
 import { interruptWrite } from "./answers.ts";
-import { durableCall } from "./calls.ts";
+import { CallResults, durableCall } from "./calls.ts";
 import { type ContextFields, followed, RefusedAnswer, TaskContext } from "./context.ts";
 import { policiesOf, underPolicies } from "./policies.ts";
 import { eventOf, resultOf } from "./report.ts";
@@ -55,6 +56,7 @@ export class Superstep {
   /** What earlier attempts or runs have finished, by task. */
   readonly #done: ReadonlyMap<string, TaskWrites>;
   #running = 0;
+  readonly #calls: CallResults;
   #failing = false;
   #saved: Promise<void> | undefined;
 
@@ -63,6 +65,7 @@ export class Superstep {
     const done = options.beside.filter(({ kind }) => kind === "done");
     this.#done = done.length > 0 ? new Map(done.map((write) => [write.taskId, write])) : none;
   }
+    this.#calls = new CallResults(this.#done);
 
   /** What a superstep that failed leaves for the next try: what finished, and what was asked. */
   get unsaved(): readonly TaskWrites[] {
@@ -92,9 +95,10 @@ export class Superstep {
 
   /** What a node and its conditional edges are given. */
   context(task: Task, trace: ContextFields["trace"], retryAttempt = 1): TaskContext {
-    const { scope, place } = this.#options;
-    const calls = durableCall({ scope, place, task, done: this.#done, trace });
-    return new TaskContext({ scope, place, task, retryAttempt, trace, call: calls });
+    const { scope, place, snapshot } = this.#options;
+    const call = durableCall({ scope, place, task, results: this.#calls, trace });
+    const previous = place.plan.functional ? snapshot.values[PREVIOUS] : undefined;
+    return new TaskContext({ scope, place, task, retryAttempt, trace, call, previous });
   }
 
   /** Takes over a task that finished before: it is not run again. */
@@ -182,7 +186,7 @@ export class Superstep {
     const node = task.node.name;
     const span = scope.spans.start("agentmatic.node.execute", attributesOf(scope, place, node), trace);
     const told = scope.wants("tasks") && followed(scope, place);
-    if (told) this.#tell(task, { input: inputOf(snapshot, task), interrupts: [] });
+    if (told) this.#tell(task, { input: shownInput(place, inputOf(snapshot, task)), interrupts: [] });
     const outcome = this.#try(task, span);
     if (outcome instanceof Promise) {
       return outcome.then(
@@ -252,7 +256,7 @@ export class Superstep {
     scope.stop.check();
     this.#outcomes.push(preview && tasks.length === 1 ? { task, result, preview } : { task, result });
     if (tasks.length > 1 && scope.journal.keeps) this.#unsaved.push(this.#doneWrite(task, result));
-    if (told) this.#tell(task, { result: resultOf(result.updates), interrupts: [], error: null });
+    if (told) this.#tell(task, { result: shownResult(result.updates), interrupts: [], error: null });
   }
 
   #failed(task: Task, thrown: unknown, span: Span, told: boolean): void {
@@ -331,3 +335,13 @@ function attributesOf(scope: RunScope, place: Place, node: string): Record<strin
     "agentmatic.correlation.id": scope.correlationId,
   };
 }
+/** A functional graph is given its input alone. */
+function shownInput({ plan }: Place, input: unknown): unknown {
+  return plan.functional ? (input as Readonly<Record<string, unknown>>)[START] : input;
+}
+
+/** What is saved for the next run is nobody's result. */
+function shownResult(updates: TaskResult["updates"]): unknown {
+  return resultOf(updates.filter(([name]) => name !== PREVIOUS));
+}
+

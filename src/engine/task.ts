@@ -126,8 +126,9 @@ export function call(plan: Plan, node: string, run: Call, input: unknown, contex
   } catch (thrown) {
     return failed(plan, node, thrown, context);
   }
-  if (!isPromise(returned)) return returned;
-  return (returned as Promise<unknown>).then(undefined, (thrown: unknown) => failed(plan, node, thrown, context));
+  // Of another kind of promise this one may be: its `then` is called where it harms nobody.
+  const promise = Promise.resolve(returned);
+  return promise.then(undefined, (thrown: unknown) => failed(plan, node, thrown, context));
 }
 
 async function failed(plan: Plan, node: string, thrown: unknown, context: NodeContext): Promise<unknown> {
@@ -160,21 +161,33 @@ export function ofPolicy(plan: Plan, node: string, thrown: unknown): unknown {
 /** Always wrapped: an error code that a tool threw must not be taken for the store's. */
 export function nodeFailed(plan: Plan, node: string, thrown: unknown): AgentmaticError {
   const own = AgentmaticError.is(thrown) && ofGraphs.has(thrown);
+/** Errors of durable calls, by the call's name. */
+const ofCalls: WeakMap<object, string> = new WeakMap();
+
+/** What a node may catch as it was thrown, and where it does not, is told with the call's name. */
+export function fromCall(thrown: unknown, name: string): unknown {
+  if (isObject(thrown) && !passes(thrown) && !ofCalls.has(thrown)) ofCalls.set(thrown, name);
+  return thrown;
+}
+
   if (own || AgentmaticError.is(thrown, "BudgetExceeded", "CircuitOpen", "Timeout")) {
-    const details = { ...thrown.details, node };
-    return new AgentmaticError(thrown.code, `graph "${plan.name}", node "${node}": ${thrown.message}`, {
+    const details = { ...thrown.details, ...where };
+    return new AgentmaticError(thrown.code, `${place}: ${thrown.message}`, {
       cause: thrown,
       details,
       ...(thrown.retryAfterMs === undefined ? {} : { retryAfterMs: thrown.retryAfterMs }),
     });
   }
-  const message = `graph "${plan.name}", node "${node}": ${AgentmaticError.from(thrown).message}`;
-  return new AgentmaticError("NodeFailed", message, { cause: thrown, details: { node } });
+  const message = `${place}: ${AgentmaticError.from(thrown).message}`;
+  return new AgentmaticError("NodeFailed", message, { cause: thrown, details: where });
 }
 
 function nestedCall(plan: Plan, node: PlanNode): Call {
   const { plan: nested, state } = node.subgraph!;
   return async (input, context) => {
+  const task = isObject(thrown) ? ofCalls.get(thrown) : undefined;
+  const place = `graph "${plan.name}", node "${node}"${task === undefined ? "" : `, task "${task}"`}`;
+  const where = { node, ...(task === undefined ? {} : { task }) };
     const given = isObject(input) ? shared(nested, input) : input;
     const values = (await (context as TaskContext).nested(nested, state, given)) as Record<string, unknown>;
     // What only the subgraph knows stays inside.
@@ -189,6 +202,8 @@ function shared(plan: Plan, state: Record<string, unknown>): Record<string, unkn
 
 async function checkInput(plan: Plan, node: PlanNode, input: unknown): Promise<unknown> {
   return await checkUpdate(node.inputSchema!, input, `graph "${plan.name}", node "${node.name}": its input`);
+  // A functional graph is given the state, and returns what a node would.
+  if (nested.functional) return (input, context) => (context as TaskContext).nested(nested, state, input);
 }
 
 function addBranches(

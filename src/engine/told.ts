@@ -29,8 +29,12 @@ export function tellCommit(
       emit(eventOf(scope, ns, "updates", { node: task.node.name, data: updateOf(result.updates) }, seq));
     }
   }
-  // A superstep in which nobody wrote anything leaves the state as it was.
-  if (wants("values") && (source !== "loop" || outcomes.some(({ result }) => result.updates.length > 0))) {
+  // A superstep in which nobody wrote anything leaves the state as it was; so does an input, for a functional graph.
+  if (
+    wants("values") &&
+    !(plan.functional && source === "input") &&
+    (source !== "loop" || outcomes.some(({ result }) => result.updates.length > 0))
+  ) {
     emit(eventOf(scope, ns, "values", { data: outputOf(plan, snapshot.values) }, seq));
   }
   if (wants("checkpoints")) {

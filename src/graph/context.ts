@@ -1,9 +1,7 @@
 /** What a node is given besides the state, and the free functions that find it by themselves. */
 import { AgentmaticError } from "../errors.ts";
-import type { CachePolicy } from "../policy/cache.ts";
-import type { RetryPolicy } from "../policy/retry.ts";
-import type { TimeoutPolicy } from "../policy/timeout.ts";
 import type { AsyncContext, Ports } from "../ports.ts";
+import type { TaskOptions } from "./call.ts";
 import type { StandardSchema } from "./schema.ts";
 
 export interface ToolSpan {
@@ -36,13 +34,6 @@ export interface Nestable {
   /** A `Plan`. */
   readonly plan: object;
   readonly subgraphState: SubgraphState;
-}
-
-export interface TaskOptions {
-  readonly name: string;
-  readonly retryPolicy?: RetryPolicy | readonly RetryPolicy[];
-  readonly timeout?: number | TimeoutPolicy;
-  readonly cachePolicy?: CachePolicy;
 }
 
 export interface NodeContext {
@@ -152,12 +143,12 @@ export function asyncContext(): AsyncContext | undefined {
 }
 
 /** The context of the node that is running. Throws `Unsupported` outside of one or without an async context. */
-export function currentContext(caller: string): NodeContext {
+export function currentContext(caller: string, instead = `ctx.${caller}()`): NodeContext {
   const context = globals[key];
   if (!context) {
     throw new AgentmaticError(
       "Unsupported",
-      `${caller}() needs an async context: use ctx.${caller}(), or call install() of agentmatic/node, /deno or /bun`,
+      `${caller}() needs an async context: use ${instead}, or call install() of agentmatic/node, /deno or /bun`,
     );
   }
   const current = context.get() as NodeContext | undefined;

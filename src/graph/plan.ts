@@ -11,6 +11,8 @@ import type { StandardSchema } from "./schema.ts";
 
 export const START = "__start__";
 export const END = "__end__";
+/** Where a functional graph keeps what its runs save for the next one. */
+export const PREVIOUS = "__previous__";
 /** The key under which a result carries its open interrupts, and an `updates` event those that just came up. */
 export const INTERRUPT = "__interrupt__";
 
@@ -105,6 +107,8 @@ export interface Plan {
   readonly cache?: Cache;
 }
 
+  /** True where callers hand in one value and get one, of whatever kind: those of the channels START and END. */
+  readonly functional?: true;
 /** Supersteps a run may take where nothing else is said (the same as LangGraph.js). */
 export const maxStepsDefault = 25;
 /** Tasks of one superstep where nothing else is said: a fan-out beyond it is a mistake more often than a wish. */

@@ -1,31 +1,22 @@
 /** A graph that can be run: in this process, or on a cluster where one is bound. */
-import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
-import type { OpenInterrupt } from "../checkpoint/interrupts.ts";
+import { encodeValue } from "../checkpoint/codec.ts";
 import { MemorySaver } from "../checkpoint/memory.ts";
 import type { Saver } from "../checkpoint/saver.ts";
 import { type DirectOptions, runDirect } from "../engine/direct.ts";
 import { Ledger } from "../engine/ledger.ts";
-import { outputOf, shownOf } from "../engine/snapshot.ts";
-import type { Values } from "../engine/state.ts";
 import type { Edit } from "../engine/update.ts";
-import { AgentmaticError, fromErrorValue, invalid } from "../errors.ts";
+import { AgentmaticError, invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "../graph/channels.ts";
 import { type Command, isCommand } from "../graph/command.ts";
-import {
-  currentContextOrNone,
-  type Interrupt,
-  type Nestable,
-  type NodeContext,
-  type SubgraphState,
-} from "../graph/context.ts";
+import { currentContextOrNone, type Nestable, type NodeContext, type SubgraphState } from "../graph/context.ts";
 import { finalWrites } from "../graph/final.ts";
 import type { Settings } from "../graph/function.ts";
-import { INTERRUPT, type Plan, START } from "../graph/plan.ts";
+import { type Plan, START } from "../graph/plan.ts";
 import type { DrawableGraph } from "../picture/graph.ts";
 import { type Ports, systemPorts } from "../ports.ts";
 import { checkCount, isPlainObject } from "../run/check.ts";
 import type { EventKind } from "../run/events.ts";
-import type { GraphRef, RunEnd } from "../run/link.ts";
+import type { GraphRef } from "../run/link.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
 import {
   contextOf,
@@ -38,6 +29,7 @@ import {
 } from "./config.ts";
 import { checkInput, encodeInput, plainValues } from "./input.ts";
 import { Outlet } from "./outlet.ts";
+import { checkDrained, type DirectEnd, ended, isInterrupted, type Result, readEnd, resultOf } from "./result.ts";
 import { LocalRunner } from "./runner.ts";
 import { type CheckpointConfig, configAt, planAt, readSnapshot, type StateSnapshot } from "./snapshot.ts";
 import { kindsOf, readEvents, type StreamConfig, streamOf } from "./stream.ts";
@@ -46,11 +38,6 @@ import { kindsOf, readEvents, type StreamConfig, streamOf } from "./stream.ts";
 export interface ClusterBinding {
   runner(options: { readonly saver: Saver; readonly graph: GraphRef }): Runner;
 }
-
-/** The state after a run, with the open interrupts where it waits for an answer. */
-export type Result<S extends ChannelSpec, Output = StateOf<S>> = Output & {
-  readonly __interrupt__?: readonly OpenInterrupt[];
-};
 
 export interface HistoryOptions {
   limit?: number;
@@ -152,8 +139,7 @@ export class CompiledGraph<
     const end = await handle.end;
     const done = "type" in end ? readEnd<S>(this.plan, end) : resultOf<S>(this.plan, end);
     checkDrained(this.plan, config, done);
-    const interrupts = interruptsOf(done);
-    if (interrupts) yield* form.interrupted(interrupts);
+    if (isInterrupted(done)) yield* form.interrupted(done.__interrupt__);
   }
 
   /** Starts a run and hands out its raw events and end. */
@@ -252,7 +238,7 @@ export class CompiledGraph<
   async #edit(config: InvokeConfig, edit: Edit): Promise<CheckpointConfig> {
     const request = this.#request({ kind: "update", input: encodeValue(edit, "values") }, config, []);
     const { end } = await this.#runnerFor().start({ ...request, whenBusy: "reject" });
-    const { checkpointId } = await ended(end);
+    const { checkpointId } = ended(await end);
     return configAt(request.threadId, "", checkpointId ?? "");
   }
 
@@ -357,15 +343,6 @@ export class CompiledGraph<
   }
 }
 
-/** A run that stopped because it was asked to is at no end; one that waits for an answer says so itself. */
-function checkDrained(plan: Plan, { control }: InvokeConfig, done: unknown): void {
-  if (!control?.drained || (interruptsOf(done) ?? []).length > 0) return;
-  const text = `graph "${plan.name}": the run was drained (${control.drainReason}); invoke(null) goes on with its thread`;
-  throw new AgentmaticError("Unavailable", text, { details: { graph: plan.name } });
-}
-
-type DirectEnd = Awaited<ReturnType<typeof runDirect>>;
-
 export interface DirectHandle {
   readonly runId: string;
   readonly events: RunHandle["events"];
@@ -378,50 +355,7 @@ function beforeOf(before: ThreadConfig | string | undefined): string | undefined
   return typeof before === "object" ? placeOf(before).checkpointId : before;
 }
 
-async function ended(end: Promise<RunEnd>): Promise<RunEnd> {
-  const done = await end;
-  if (done.status === "succeeded" || done.status === "interrupted") return done;
-  throw done.error ? fromErrorValue(done.error) : new AgentmaticError("Internal", `the run ended as ${done.status}`);
-}
-
-function readEnd<S extends ChannelSpec, Output = StateOf<S>>(plan: Plan, end: RunEnd): Result<S, Output> {
-  if (end.status !== "succeeded" && end.status !== "interrupted") {
-    throw end.error ? fromErrorValue(end.error) : new AgentmaticError("Internal", `the run ended as ${end.status}`);
-  }
-  // An end that was read back from the store has every channel.
-  const values = (end.values ? decodeValue(end.values) : {}) as Values;
-  if (end.status !== "interrupted") return shownOf(plan, values) as Result<S, Output>;
-  const interrupts = (end.interrupts ? decodeValue(end.interrupts) : []) as OpenInterrupt[];
-  return waitingOf(plan, values, interrupts);
-}
-
-function resultOf<S extends ChannelSpec, Output = StateOf<S>>(
-  plan: Plan,
-  { status, values, interrupts }: DirectEnd,
-): Result<S, Output> {
-  if (status === "succeeded") return shownOf(plan, values) as Result<S, Output>;
-  return waitingOf(plan, values, interrupts.map(questionOf));
-}
-
-/** A functional graph that waits has no value yet. */
-function waitingOf<S extends ChannelSpec, Output>(
-  plan: Plan,
-  values: Values,
-  interrupts: readonly OpenInterrupt[],
-): Result<S, Output> {
-  const shown = plan.functional ? {} : outputOf(plan, values);
-  return { ...shown, [INTERRUPT]: interrupts } as unknown as Result<S, Output>;
-}
-
-function interruptsOf(done: unknown): readonly OpenInterrupt[] | undefined {
-  return (done as Pick<Result<ChannelSpec>, "__interrupt__"> | null | undefined)?.[INTERRUPT];
-}
-
 /** What an edit of a functional graph's state writes. */
 function writesOf(value: unknown, asNode: string | undefined): Readonly<Record<string, unknown>> {
   return asNode === START ? { [START]: value } : finalWrites(value);
-}
-
-function questionOf({ id, value }: Interrupt): OpenInterrupt {
-  return { id, value };
 }

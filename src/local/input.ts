@@ -12,11 +12,12 @@ export function encodeInput(plan: Plan, input: unknown): Pick<RunRequest, "kind"
   if (input === null) return { kind: "resume", input: encodeValue({ kind: "none" } satisfies Answers) };
   if (isCommand(input)) return { kind: "resume", input: encodeValue(resumptionOf(plan, input), "resume") };
   checkInput(plan, input);
-  return { kind: "input", input: encodeValue(plainValues(input), "input") };
+  return { kind: "input", input: encodeValue(plan.functional ? input : plainValues(input), "input") };
 }
 
 /** Throws `InvalidArgument`, naming the field. */
 export function checkInput(plan: Plan, input: unknown): void {
+  if (plan.functional) return;
   if (!isPlainObject(input)) throw invalid("input", `must be a plain object with channels of graph "${plan.name}"`);
   for (const name of Object.keys(input)) {
     if (!plan.channels.has(name)) throw invalid(`input.${name}`, `graph "${plan.name}" has no such channel`);

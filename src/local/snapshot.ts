@@ -7,7 +7,7 @@ import { commandsOf } from "../engine/commands.ts";
 import { Ledger } from "../engine/ledger.ts";
 import { resultOf } from "../engine/report.ts";
 import { nestedNs, threadNs } from "../engine/scope.ts";
-import { nothing, outputOf } from "../engine/snapshot.ts";
+import { nothing, shownOf } from "../engine/snapshot.ts";
 import { applyCommands, planTasks, type Task } from "../engine/step.ts";
 import type { ErrorValue } from "../errors.ts";
 import type { ChannelSpec, StateOf } from "../graph/channels.ts";
@@ -71,7 +71,7 @@ export async function readSnapshot<S extends ChannelSpec>(
   for (const task of due) tasks.push(await taskOf(plan, stored, task, done.get(task.id)?.data, saver));
   const left = due.filter(({ id }) => !done.has(id)).map(({ node }) => node.name);
   return {
-    values: outputOf(plan, snapshot.values) as StateOf<S>,
+    values: shownOf(plan, snapshot.values) as StateOf<S>,
     next: due.length > 0 ? left : [...snapshot.next, ...snapshot.sends.map(({ node }) => node)],
     config: configAt(threadId, ns, checkpointId),
     metadata: { source, step, run_id: runId },
@@ -129,7 +129,7 @@ async function taskOf(
 /** Where the checkpoints of the graph that stands for the task's node lie; undefined where there is none. */
 function nsOf(place: Parameters<typeof nestedNs>[0], { node, index }: Task): string | undefined {
   if (!node.subgraph || node.subgraph.state === "none") return undefined;
-  return node.subgraph.state === "thread" ? threadNs(place, node.name, 0) : nestedNs(place, node.name, index, 0);
+  return node.subgraph.state === "thread" ? threadNs(place, node.name, "0") : nestedNs(place, node.name, index, "0");
 }
 
 export interface DueAt {

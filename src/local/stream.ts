@@ -3,10 +3,11 @@
 import type { ToldCheckpoint } from "../checkpoint/body.ts";
 import { decodeValue } from "../checkpoint/codec.ts";
 import type { OpenInterrupt } from "../checkpoint/interrupts.ts";
-import { outputOf } from "../engine/snapshot.ts";
+import { shownOf } from "../engine/snapshot.ts";
 import { invalid } from "../errors.ts";
-import { INTERRUPT, type Plan } from "../graph/plan.ts";
+import { END, INTERRUPT, type Plan } from "../graph/plan.ts";
 import type { Clock } from "../ports.ts";
+import { isObject } from "../run/check.ts";
 import { type EventKind, eventKinds, type RunEvent } from "../run/events.ts";
 import type { InvokeConfig } from "./config.ts";
 import { configAt, dueTasks, planAt } from "./snapshot.ts";
@@ -93,22 +94,33 @@ function shaped({ many, subgraphs }: StreamForm, ns: string, mode: string, data:
   return many ? [path, mode, data] : [path, data];
 }
 
-function dataOf({ threadId }: StreamForm, root: Plan, { kind, node, ns, runId, data }: RunEvent): unknown {
+function dataOf({ threadId }: StreamForm, root: Plan, { kind, node, taskId, ns, runId, data }: RunEvent): unknown {
   const value = decodeValue(data);
-  if (kind === "updates") return { [node]: value };
+  if (kind === "updates") return taskId === "" ? { [node]: updateShown(value) } : callShown(node, value);
   const plan = planAt(root, ns);
   // What was made again from the store has every channel.
-  if (kind === "values") return plan ? outputOf(plan, value as ToldCheckpoint["values"]) : value;
+  if (kind === "values") return plan ? shownOf(plan, value as ToldCheckpoint["values"]) : value;
   if (kind !== "checkpoints") return value;
   const { checkpointId, parentId, step, source, next, sends, values } = value as ToldCheckpoint;
   return {
     config: configAt(threadId, ns, checkpointId),
     ...(parentId === null ? {} : { parentConfig: configAt(threadId, ns, parentId) }),
-    values,
+    values: plan?.functional ? shownOf(plan, values) : values,
     metadata: { source, step, run_id: runId },
     next: [...next, ...sends],
     tasks: plan ? dueTasks(plan, { threadId, ns, checkpointId, step, next, sends }) : [],
   };
+}
+
+/** Channels of this name are those of functional graphs alone. */
+function updateShown(update: unknown): unknown {
+  return isObject(update) && Object.hasOwn(update, END) ? update[END] : update;
+}
+
+/** What a durable call gave back, marked where it was made before, as in LangGraph.js. */
+function callShown(name: string, value: unknown): unknown {
+  const { result, cached } = value as { readonly result: unknown; readonly cached?: boolean };
+  return cached ? { [name]: result, __metadata__: { cached } } : { [name]: result };
 }
 
 function debugOf(kind: "tasks" | "checkpoints", payload: unknown, timestamp: string): unknown {
