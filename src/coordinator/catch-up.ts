@@ -23,13 +23,15 @@ export async function catchUp(tracked: Tracked, over: boolean, options: CatchUpO
   if (kinds.length === 0) return;
   tracked.hold();
   const { saver, ports, pause, closed } = options;
-  const { subgraphs = false } = tracked.settings;
+  const { subgraphs = false, durability } = tracked.settings;
+  // What an `exit` run stores it stores at its end: whoever follows it is told of that already.
+  const stored = durability !== "exit" || over;
   const run = { runId, threadId: record.spec.threadId, attempt: record.state.attempt, kinds, subgraphs };
   let delayMs = firstMs;
   for (let tries = 1; ; tries++) {
     try {
       await settle(tracked, over, saver);
-      tracked.replay(await missedEvents(saver, { ...run, afterSeq: tracked.passedSeq }));
+      tracked.replay(stored ? await missedEvents(saver, { ...run, afterSeq: tracked.passedSeq }) : []);
       return;
     } catch (thrown) {
       ports.logger.log("warn", "missed events were not read", { runId, code: AgentmaticError.from(thrown).code });

@@ -234,12 +234,14 @@ export class ExitJournal extends StoreJournal {
     for (const { entry: nested, writes } of this.#newest.values()) {
       await this.issue((seq) => withWrites(nested.make(seq), writes));
     }
-    return await this.issue((seq) => {
+    await this.issue((seq) => {
       const last = entry.make(seq);
       if (!root || last.checkpoint) return last;
       const { checkpoint, writes = [] } = withWrites(root.entry.make(seq), root.writes);
       return { ...last, ...(checkpoint ? { checkpoint } : {}), writes: [...writes, ...(last.writes ?? [])] };
     });
+    // Followers were told of commits that were never made: the last one's number must come after theirs.
+    return this.options.claim.head.seq + ++this.#count;
   }
 
   override close(ns: string): void {
