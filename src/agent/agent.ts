@@ -3,7 +3,7 @@ import { invalid } from "../errors.ts";
 import type { Command } from "../graph/command.ts";
 import type { Budget } from "../graph/context.ts";
 import type { JsonSchema, StandardSchema } from "../graph/schema.ts";
-import type { ClusterBinding, CompiledGraph, Result } from "../local/compiled-graph.ts";
+import type { ClusterBinding, CompiledGraph } from "../local/compiled-graph.ts";
 import type { InvokeConfig } from "../local/config.ts";
 import type { Result } from "../local/result.ts";
 import type { StateGraphCompileOptions } from "../local/state-graph.ts";

@@ -27,8 +27,8 @@ const errorCharsMax = 2_000;
 
 /**
  * Runs the call and resolves with the message that carries its result, the tool's error included. Rejects where the tool
- * interrupted, where the attempt is over or the budget used up, and with `StateNotSerializable` for a result that cannot
- * be told as JSON.
+ * interrupted or an answer was refused, where the attempt is over or the budget used up, and with `StateNotSerializable`
+ * for a result that cannot be told as JSON.
  */
 export async function runCall(tools: ReadonlyMap<string, Tool>, call: ToolCall, context: NodeContext): Promise<Called> {
   const { toolCallId, toolName } = call;
@@ -54,7 +54,7 @@ async function outputOf(
     return await approved(tool, given, input instanceof Promise ? await input : input, own, context);
   } catch (thrown) {
     if (thrown instanceof Untold) throw thrown.error;
-    if (isGraphInterrupt(thrown) || context.signal.aborted || passes(thrown)) throw thrown;
+    if (context.signal.aborted || concernsRun(thrown)) throw thrown;
     return { type: "error-text", value: shortened(AgentmaticError.from(thrown).message) };
   }
 }
@@ -69,7 +69,7 @@ async function approved(
   if (tool.approval === undefined || !(await isAsked(tool.approval, input, own, context))) {
     return told(tool, await perform(tool, input, own, context));
   }
-  const verdict = askApproval(context, { tool: tool.name, input: given, toolCallId: own.toolCallId }, tool.read);
+  const verdict = askApproval(own, { tool: tool.name, input: given, toolCallId: own.toolCallId }, tool.read);
   if (!verdict.approved) return { type: "execution-denied", reason: shortened(verdict.reason) };
   if (!verdict.edited) return told(tool, await perform(tool, input, own, context));
   const result = await perform(tool, await verdict.read, own, context);
@@ -112,9 +112,8 @@ function underPolicies(tool: Tool, input: unknown, own: CallContext, context: No
       tool.execute(input as never, own.during(scope.signal)),
     );
   };
-  const final = (thrown: unknown) => isGraphInterrupt(thrown) || passes(thrown);
   const deadline = deadlineMs === undefined ? {} : { deadlineMs };
-  return withRetry(retriesOf(retryPolicy), once, { ports, signal, name, final, ...deadline });
+  return withRetry(retriesOf(retryPolicy), once, { ports, signal, name, final: concernsRun, ...deadline });
 }
 
 /** The tool has had its effect: a result that cannot be told is its author's mistake, not for the model to try again. */
@@ -136,9 +135,11 @@ function told({ name }: Tool, result: unknown): LanguageModelV4ToolResultOutput 
   }
 }
 
-/** What ends the run, whatever a model would make of it. */
-function passes(thrown: unknown): boolean {
-  return AgentmaticError.is(thrown, "BudgetExceeded");
+/** What is between the run and who started it, or a person who answers: nothing for a model to hear of. */
+function concernsRun(thrown: unknown): boolean {
+  if (isGraphInterrupt(thrown) || AgentmaticError.is(thrown, "BudgetExceeded")) return true;
+  // An answer that the question's schema does not take: the engine asks for another one.
+  return thrown instanceof Error && thrown.name === "RefusedAnswer";
 }
 
 /** Text is what the model said where that was no JSON object: parsed once more for what was wrong with it. */

@@ -96,6 +96,63 @@ test("on a cluster its runs go to the cluster's runner, under the agent's name",
   expect(requests).toMatchObject([{ threadId: "t", kind: "input", graph: { name: "prod" } }]);
 });
 
+test("stops before and after nodes, and where a function of the state says so", async () => {
+  const calls = [callOf("1", "add", { a: 2, b: 3 })];
+  const build = () =>
+    Agent.builder("prod")
+      .llm(scripted([calls, "5"]))
+      .tools([add])
+      .checkpoint(new MemorySaver());
+  const at = { threadId: "t" };
+  const before = build().interruptBefore(["tools"]).build();
+  await before.invoke("2 + 3?", at);
+  expect((await before.graph.getState(at))?.next).toEqual(["tools"]);
+  expect((await before.invoke(null, at)).text).toBe("5");
+  const after = build().interruptAfter(["tools"]).build();
+  expect((await after.invoke("2 + 3?", at)).messages.map(({ role }) => role)).toEqual(["user", "assistant", "tool"]);
+  expect((await after.invoke(null, at)).text).toBe("5");
+  const long = build()
+    .interruptBeforeWhen(({ messages }, next) => messages.length > 2 && next.includes("agent"))
+    .build();
+  expect((await long.invoke("2 + 3?", at)).messages).toHaveLength(3);
+  expect((await long.graph.getState(at))?.next).toEqual(["agent"]);
+});
+
+test("the system prompt may be a function of the state and the run's context", async () => {
+  const llm = scripted(["hi", "hi"]);
+  const agent = Agent.builder("prod")
+    .llm(llm)
+    .system(async ({ messages }, { context }) => `${context.user} has said ${messages.length}.`)
+    .build();
+  await agent.invoke("hello", { context: { user: "Ada" } });
+  expect(llm.calls[0]!.prompt[0]).toEqual({ role: "system", content: "Ada has said 1." });
+  const none = Agent.builder("prod")
+    .llm(llm)
+    .system((() => undefined) as never)
+    .build();
+  await expect(none.invoke("hello")).rejects.toThrow(/system: the function must give text; it gave undefined/);
+});
+
+test("the final answer as a value: kept with the thread until its next run begins", async () => {
+  const saver = new MemorySaver();
+  const ask = tool({
+    name: "ask",
+    description: "Asks",
+    input: z.object({}),
+    execute: (_input, { interrupt }) => interrupt("sure?"),
+  });
+  const llm = scripted(['```json\n{"sum":"5"}\n```', [callOf("1", "ask", {})], "7"]);
+  const sum = z.object({ sum: z.coerce.number() });
+  const agent = Agent.builder("prod").llm(llm).tools([ask]).checkpoint(saver).output(sum).build();
+  const at = { threadId: "t" };
+  expect((await agent.invoke("2 + 3?", at)).output).toEqual({ sum: 5 });
+  expect((await agent.graph.getState(at))?.values.output).toEqual({ sum: 5 });
+  const stopped = await agent.invoke("and more?", at);
+  expect(stopped.__interrupt__).toHaveLength(1);
+  expect(stopped.output).toBeUndefined();
+  expect(llm.calls[0]!.responseFormat).toMatchObject({ type: "json", schema: { type: "object" } });
+});
+
 test("bad builder calls name the method", () => {
   const llm = scripted([]);
   const refused = (call: () => unknown, message: RegExp) =>
@@ -116,6 +173,19 @@ test("bad builder calls name the method", () => {
   refused(() => Agent.builder("a").cluster({} as never), /^cluster: must be a ClusterConfig/);
   refused(() => Agent.builder("a").maxSteps(0), /^maxSteps: /);
   refused(() => Agent.builder("a").version(""), /^version: /);
+  refused(() => Agent.builder("a").interruptBefore("tools" as never), /^interruptBefore: must be a list/);
+  refused(() => Agent.builder("a").interruptBefore(["tool"]), /^interruptBefore: .*"tool"; there are agent and tools/);
+  refused(() => Agent.builder("a").interruptAfter([]), /^interruptAfter: /);
+  refused(() => Agent.builder("a").interruptBeforeWhen(true as never), /^interruptBeforeWhen: /);
+  refused(() => Agent.builder("a").circuitBreaker({} as never), /^circuitBreaker\.service: /);
+  refused(() => Agent.builder("a").circuitBreaker({ service: "s", failures: 0 }), /^circuitBreaker\.failures: /);
+  refused(() => Agent.builder("a").budget(5 as never), /^budget: must be an object/);
+  refused(() => Agent.builder("a").budget({ tokens: -1 }), /^budget\.tokens: /);
+  refused(() => Agent.builder("a").price({ inputPerMillion: 1 } as never), /^price\.outputPerMillion: /);
+  refused(() => Agent.builder("a").rateLimit({ maxTries: 0 }), /^rateLimit\.maxTries: /);
+  refused(() => Agent.builder("a").rateLimit(true as never), /^rateLimit: /);
+  refused(() => Agent.builder("a").output({} as never), /^output: must be a Standard Schema/);
+  refused(() => Agent.builder("a").output(z.object({ at: z.date() })), /^outputJsonSchema: is needed: zod cannot/);
   const cluster = { runner: () => Promise.reject() as never };
   refused(() => Agent.builder("a").llm(llm).cluster(cluster).build(), /^checkpoint: is needed with cluster/);
 });

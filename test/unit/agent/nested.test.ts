@@ -88,6 +88,12 @@ test("a question inside comes up to the caller, and the answer goes down; nothin
     createReactAgent({ name: "outer", llm, tools: [delegate("help", helper.graph, runs)], checkpointer: saver, price });
   const { __interrupt__: asked } = await make().invoke(go, { threadId: "t" });
   expect(asked).toMatchObject([{ value: { type: "approval", tool: "pay", input: { sum: 5 } } }]);
+  // An answer of another form is refused, and heard of by no model.
+  await expect(make().invoke(new Command({ resume: "yes" }), { threadId: "t" })).rejects.toMatchObject({
+    code: "InvalidArgument",
+    message: expect.stringMatching(/must be true, false or/),
+  });
+  runs.length = 1;
   const end = await make().invoke(new Command({ resume: true }), { threadId: "t" });
   expect(end.messages.at(-1)).toMatchObject({ content: [{ text: "done" }] });
   expect(paid).toHaveLength(1);

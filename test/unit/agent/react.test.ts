@@ -347,3 +347,35 @@ test("a model that ends with an error fails the run; one that says nothing ends 
   await agent.invoke({ messages: { role: "user", content: "well?" } }, { threadId: "t" });
   expect(llm.calls[1]!.prompt.map(({ role }) => role)).toEqual(["user", "user"]);
 });
+
+test("a tool's time is bounded, and it is tried again before the model is told", async () => {
+  let tries = 0;
+  const signals: AbortSignal[] = [];
+  const slow = tool({
+    name: "slow",
+    description: "Never returns",
+    input: z.object({}),
+    timeoutMs: 5,
+    execute: (_input, { signal }) => {
+      signals.push(signal);
+      return new Promise(() => undefined);
+    },
+  });
+  const shaky = tool({
+    name: "shaky",
+    description: "Works at the third try",
+    input: z.object({}),
+    retryPolicy: { maxAttempts: 3, initialInterval: 0 },
+    execute: () => {
+      if (++tries < 3) throw new Error("not yet");
+      return `try ${tries}`;
+    },
+  });
+  const results = await told([slow, shaky], ["1", "slow", {}], ["2", "shaky", {}]);
+  expect(results).toMatchObject([
+    ["1", { type: "error-text", value: expect.stringMatching(/slow.* 5 ms/) }],
+    ["2", { type: "text", value: "try 3" }],
+  ]);
+  expect(signals).toHaveLength(1);
+  expect(signals[0]!.aborted).toBe(true);
+});
