@@ -55,15 +55,17 @@ export async function catchUp(tracked: Tracked, over: boolean, options: CatchUpO
 async function settle(tracked: Tracked, over: boolean, saver: Saver): Promise<void> {
   const { durability = "sync" } = tracked.settings;
   if (durability === "sync") return;
-  const { heldSeq, unsure, runId, record } = tracked;
+  const { unsure, runId, record } = tracked;
   if (unsure) {
     const state = (await saver.getRun(runId))?.state ?? record.state;
     // At the end of an `exit` run its last checkpoint is all that there is.
     const attempt = over && durability === "exit" ? state.attempt + 1 : state.attempt;
     if (state.claimSeq !== null) tracked.settle(attempt, state.claimSeq);
   }
-  if (durability === "exit" || heldSeq === undefined) return;
+  if (durability === "exit") return;
   const head = await saver.head(record.spec.threadId);
-  if ((head?.seq ?? 0) >= heldSeq - 1) return;
+  // Asked for now: the event that has made this necessary came right after it.
+  const { heldSeq } = tracked;
+  if (heldSeq === undefined || (head?.seq ?? 0) >= heldSeq - 1) return;
   throw new AgentmaticError("Unavailable", "commits that come before the run's newest events are not stored yet");
 }
