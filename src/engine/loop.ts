@@ -7,7 +7,7 @@ import type { Plan } from "../graph/plan.ts";
 import type { TraceContext } from "../run/record.ts";
 import { commandsOf } from "./commands.ts";
 import { type CommitParts, NoJournal } from "./journal.ts";
-import { addWritten, Ledger } from "./ledger.ts";
+import { addWritten, type CheckpointFields, Ledger } from "./ledger.ts";
 import { stepLimit } from "./limit.ts";
 import { Outside } from "./outside.ts";
 import { storedUpdate } from "./report.ts";
@@ -28,6 +28,7 @@ import {
 import { readDone, Superstep } from "./superstep.ts";
 import { checkedInput, runEntry } from "./task.ts";
 import { tellCommit } from "./told.ts";
+import { unstorableState } from "./unstorable.ts";
 
 export interface LoopOptions {
   readonly scope: RunScope;
@@ -314,7 +315,7 @@ export class GraphLoop {
     taken: number,
     outcomes: readonly TaskOutcome[],
   ): NonNullable<CommitParts["checkpoint"]> {
-    const checkpoint = this.#ledger.checkpoint(snapshot, seq, {
+    const checkpoint = this.#encoded(snapshot, seq, outcomes, {
       ns: this.#ns,
       parentId: this.#storedId,
       runId: this.#scope.runId,
@@ -330,6 +331,19 @@ export class GraphLoop {
     this.#written = new Set();
     this.#storedId = snapshot.checkpointId;
     return checkpoint;
+  }
+
+  #encoded(
+    snapshot: Snapshot,
+    seq: number,
+    outcomes: readonly TaskOutcome[],
+    fields: CheckpointFields,
+  ): NonNullable<CommitParts["checkpoint"]> {
+    try {
+      return this.#ledger.checkpoint(snapshot, seq, fields);
+    } catch (thrown) {
+      throw unstorableState(this.#plan, thrown, snapshot.values, fields.changed, outcomes);
+    }
   }
 
   /** Updates and turns that callers gave together with an answer. */

@@ -17,6 +17,7 @@ import type { Place, RunScope } from "./scope.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Task, TaskOutcome, TaskResult } from "./step.ts";
 import { call, handledOutcome, inputOf, ofPolicy, passes, runTask } from "./task.ts";
+import { unstorableQuestion, unstorableResult } from "./unstorable.ts";
 
 export interface SuperstepOptions {
   readonly scope: RunScope;
@@ -55,8 +56,8 @@ export class Superstep {
   #saving: readonly TaskWrites[] = [];
   /** What earlier attempts or runs have finished, by task. */
   readonly #done: ReadonlyMap<string, TaskWrites>;
-  #running = 0;
   readonly #calls: CallResults;
+  #running = 0;
   #failing = false;
   #saved: Promise<void> | undefined;
 
@@ -64,8 +65,8 @@ export class Superstep {
     this.#options = options;
     const done = options.beside.filter(({ kind }) => kind === "done");
     this.#done = done.length > 0 ? new Map(done.map((write) => [write.taskId, write])) : none;
-  }
     this.#calls = new CallResults(this.#done);
+  }
 
   /** What a superstep that failed leaves for the next try: what finished, and what was asked. */
   get unsaved(): readonly TaskWrites[] {
@@ -261,13 +262,14 @@ export class Superstep {
 
   #failed(task: Task, thrown: unknown, span: Span, told: boolean): void {
     this.#running--;
-    const node = task.node.name;
     try {
       if (!isGraphInterrupt(thrown)) {
         const error = AgentmaticError.from(thrown);
         span.fail(error);
         if (told) this.#tell(task, { result: {}, interrupts: [], error: errorValue(error) });
-        throw thrown instanceof RefusedAnswer ? this.#refused(task, thrown) : thrown;
+        // Answers stand beside the root graph's checkpoint: only there can one be taken back.
+        const isHere = thrown instanceof RefusedAnswer && this.#options.place.ns === "";
+        throw isHere ? this.#refused(task, thrown) : thrown;
       }
       this.#waits = true;
       const { interrupts } = thrown;
@@ -275,15 +277,22 @@ export class Superstep {
         this.#tell(task, { result: {}, interrupts: interrupts.map(({ id, value }) => ({ id, value })), error: null });
       }
       if (interrupts.length === 0) return;
+      this.#interrupted.push(this.#questions(task, interrupts));
       this.#interrupts.push(...interrupts);
-      this.#interrupted.push(
-        interruptWrite(
-          this.#placeOf(task),
-          interrupts.map(({ id, value }) => ({ id, value, node })),
-        ),
-      );
     } finally {
       span.end();
+    }
+  }
+
+  #questions(task: Task, interrupts: readonly Interrupt[]): TaskWrites {
+    const node = task.node.name;
+    try {
+      return interruptWrite(
+        this.#placeOf(task),
+        interrupts.map(({ id, value }) => ({ id, value, node })),
+      );
+    } catch (thrown) {
+      throw unstorableQuestion(this.#options.place.plan, thrown, node, interrupts);
     }
   }
 
@@ -305,7 +314,11 @@ export class Superstep {
     const { plan } = this.#options.place;
     const tracked = updates.filter(([channel]) => plan.channels.get(channel)?.kind !== "untracked");
     const data: DoneData = handled ? [tracked, goto, sends, true] : [tracked, goto, sends];
-    return { ...this.#placeOf(task), kind: "done", data: encodeValue(data, task.node.name) };
+    try {
+      return { ...this.#placeOf(task), kind: "done", data: encodeValue(data, task.node.name) };
+    } catch (thrown) {
+      throw unstorableResult(plan, thrown, task.node.name, { updates, goto, sends });
+    }
   }
 
   #placeOf(task: Task): Omit<TaskWrites, "kind" | "data"> {
@@ -327,14 +340,6 @@ export function readDone(write: TaskWrites): TaskResult {
   return { updates, goto, sends, ...(handled ? { handled } : {}) };
 }
 
-function attributesOf(scope: RunScope, place: Place, node: string): Record<string, string | number> {
-  return {
-    "agentmatic.run.id": scope.runId,
-    "agentmatic.node": node,
-    "agentmatic.step": place.step,
-    "agentmatic.correlation.id": scope.correlationId,
-  };
-}
 /** A functional graph is given its input alone. */
 function shownInput({ plan }: Place, input: unknown): unknown {
   return plan.functional ? (input as Readonly<Record<string, unknown>>)[START] : input;
@@ -345,3 +350,11 @@ function shownResult(updates: TaskResult["updates"]): unknown {
   return resultOf(updates.filter(([name]) => name !== PREVIOUS));
 }
 
+function attributesOf(scope: RunScope, place: Place, node: string): Record<string, string | number> {
+  return {
+    "agentmatic.run.id": scope.runId,
+    "agentmatic.node": node,
+    "agentmatic.step": place.step,
+    "agentmatic.correlation.id": scope.correlationId,
+  };
+}

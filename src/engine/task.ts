@@ -48,7 +48,7 @@ export function passes(thrown: unknown): boolean {
  */
 export function runTask(plan: Plan, snapshot: Snapshot, task: Task, context: TaskContext): MaybePromise<Outcome> {
   const { node } = task;
-  if (node.inputSchema || node.subgraph) return runWhole(plan, snapshot, task, context);
+  if (node.inputSchema || (node.subgraph && !node.subgraph.called)) return runWhole(plan, snapshot, task, context);
   const returned = call(plan, node.name, node.run as Call, inputOf(snapshot, task), context);
   return then(returned, (value) => outcomeOf(plan, snapshot, node, value, context));
 }
@@ -57,7 +57,7 @@ async function runWhole(plan: Plan, snapshot: Snapshot, task: Task, context: Tas
   const { node } = task;
   const given = inputOf(snapshot, task);
   const input = node.inputSchema ? await checkInput(plan, node, given) : given;
-  const run = node.subgraph ? nestedCall(plan, node) : (node.run as Call);
+  const run = node.subgraph && !node.subgraph.called ? nestedCall(plan, node) : (node.run as Call);
   return await outcomeOf(plan, snapshot, node, await call(plan, node.name, run, input, context), context);
 }
 
@@ -123,6 +123,7 @@ export function call(plan: Plan, node: string, run: Call, input: unknown, contex
   let returned: unknown;
   try {
     returned = scope ? scope.run(context, () => run(input, context)) : run(input, context);
+    if (!isPromise(returned)) return returned;
   } catch (thrown) {
     return failed(plan, node, thrown, context);
   }
@@ -131,11 +132,25 @@ export function call(plan: Plan, node: string, run: Call, input: unknown, contex
   return promise.then(undefined, (thrown: unknown) => failed(plan, node, thrown, context));
 }
 
-async function failed(plan: Plan, node: string, thrown: unknown, context: NodeContext): Promise<unknown> {
+async function failed(plan: Plan, node: string, given: unknown, context: NodeContext): Promise<unknown> {
+  const thrown = readable(given);
   if (isGraphInterrupt(thrown)) throw await gatherInterrupts(thrown, context as TaskContext);
   // A subgraph's node speaks to this graph: as if this node had returned it.
   if (thrown instanceof ParentCommand) return new Command(thrown.fields);
   throw passes(thrown) ? thrown : nodeFailed(plan, node, thrown);
+}
+
+/** Anything can be thrown: what cannot be read without throwing again, such as a revoked proxy, becomes an error. */
+function readable(thrown: unknown): unknown {
+  try {
+    if ((typeof thrown !== "object" && typeof thrown !== "function") || thrown === null) return thrown;
+    if (!(thrown instanceof Error) && !("name" in thrown && "message" in thrown)) return thrown;
+    const { name, message } = thrown as { name: unknown; message: unknown };
+    if (typeof name === "string" && typeof message === "string") return thrown;
+  } catch {
+    // Its traps or getters throw.
+  }
+  return new Error("what was thrown cannot be read", { cause: thrown });
 }
 
 /** Errors of graphs inside nodes: their codes are the engine's own words. */
@@ -143,6 +158,15 @@ const ofGraphs: WeakSet<object> = new WeakSet();
 
 export function fromGraph(thrown: unknown): unknown {
   if (AgentmaticError.is(thrown)) ofGraphs.add(thrown);
+  return thrown;
+}
+
+/** Errors of durable calls, by the call's name. */
+const ofCalls: WeakMap<object, string> = new WeakMap();
+
+/** What a node may catch as it was thrown, and where it does not, is told with the call's name. */
+export function fromCall(thrown: unknown, name: string): unknown {
+  if (isObject(thrown) && !passes(thrown) && !ofCalls.has(thrown)) ofCalls.set(thrown, name);
   return thrown;
 }
 
@@ -161,15 +185,9 @@ export function ofPolicy(plan: Plan, node: string, thrown: unknown): unknown {
 /** Always wrapped: an error code that a tool threw must not be taken for the store's. */
 export function nodeFailed(plan: Plan, node: string, thrown: unknown): AgentmaticError {
   const own = AgentmaticError.is(thrown) && ofGraphs.has(thrown);
-/** Errors of durable calls, by the call's name. */
-const ofCalls: WeakMap<object, string> = new WeakMap();
-
-/** What a node may catch as it was thrown, and where it does not, is told with the call's name. */
-export function fromCall(thrown: unknown, name: string): unknown {
-  if (isObject(thrown) && !passes(thrown) && !ofCalls.has(thrown)) ofCalls.set(thrown, name);
-  return thrown;
-}
-
+  const task = isObject(thrown) ? ofCalls.get(thrown) : undefined;
+  const place = `graph "${plan.name}", node "${node}"${task === undefined ? "" : `, task "${task}"`}`;
+  const where = { node, ...(task === undefined ? {} : { task }) };
   if (own || AgentmaticError.is(thrown, "BudgetExceeded", "CircuitOpen", "Timeout")) {
     const details = { ...thrown.details, ...where };
     return new AgentmaticError(thrown.code, `${place}: ${thrown.message}`, {
@@ -184,10 +202,9 @@ export function fromCall(thrown: unknown, name: string): unknown {
 
 function nestedCall(plan: Plan, node: PlanNode): Call {
   const { plan: nested, state } = node.subgraph!;
+  // A functional graph is given the state, and returns what a node would.
+  if (nested.functional) return (input, context) => (context as TaskContext).nested(nested, state, input);
   return async (input, context) => {
-  const task = isObject(thrown) ? ofCalls.get(thrown) : undefined;
-  const place = `graph "${plan.name}", node "${node}"${task === undefined ? "" : `, task "${task}"`}`;
-  const where = { node, ...(task === undefined ? {} : { task }) };
     const given = isObject(input) ? shared(nested, input) : input;
     const values = (await (context as TaskContext).nested(nested, state, given)) as Record<string, unknown>;
     // What only the subgraph knows stays inside.
@@ -202,8 +219,6 @@ function shared(plan: Plan, state: Record<string, unknown>): Record<string, unkn
 
 async function checkInput(plan: Plan, node: PlanNode, input: unknown): Promise<unknown> {
   return await checkUpdate(node.inputSchema!, input, `graph "${plan.name}", node "${node.name}": its input`);
-  // A functional graph is given the state, and returns what a node would.
-  if (nested.functional) return (input, context) => (context as TaskContext).nested(nested, state, input);
 }
 
 function addBranches(
