@@ -6,11 +6,19 @@ export { type McpClient, type McpTool, type McpToolsOptions, mcpTools } from "./
 export type { AgentMessage, MessageInput, MessagesUpdate } from "./agent/messages.ts";
 export type { LanguageModel } from "./agent/model.ts";
 export { type AgentChannels, type AgentState, createReactAgent, type ReactAgentOptions } from "./agent/react.ts";
-export { createRetrievalAgent, type RetrievalAgentOptions, type RetrievalChannels } from "./agent/retrieval.ts";
+export {
+  createRetrievalAgent,
+  type RetrievalAgentOptions,
+  type RetrievalChannels,
+  type RetrievalPolicies,
+} from "./agent/retrieval.ts";
 export type { Citation } from "./agent/retrieval-citation.ts";
 export { type KeywordOptions, keywordRetriever } from "./agent/retrieval-keyword.ts";
 export type { Reranker, RetrievedDocument, RetrieveOptions, Retriever } from "./agent/retrieval-port.ts";
 export type { MessageChunk } from "./agent/stream.ts";
+export { createSupervisor, type SupervisorChannels, type SupervisorOptions } from "./agent/supervisor.ts";
+export type { OutputMode } from "./agent/supervisor-report.ts";
+export type { SupervisedAgent, SupervisedGraph } from "./agent/supervisor-team.ts";
 export {
   type Approval,
   type Tool,
@@ -53,11 +61,15 @@ export type { EntrypointFinal } from "./graph/final.ts";
 export type { GraphOptions, PartInit, SpecOf, StateInit } from "./graph/init.ts";
 export { anyValue, barrier, ephemeral, type TopicOptions, topic, untracked } from "./graph/kinds.ts";
 export {
+  addMessages,
+  type Message,
+  MessagesAnnotation,
   type MessagesOf,
   messagesChannel,
   messagesReducer,
+  messagesStateReducer,
   REMOVE_ALL_MESSAGES,
-  type RemoveMessage,
+  RemoveMessage,
   removeMessage,
   type WithId,
 } from "./graph/messages.ts";

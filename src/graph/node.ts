@@ -49,6 +49,8 @@ export interface NodeOptions<S extends ChannelSpec = ChannelSpec, Context = Sett
   input?: PartInit;
   /** Runs once nothing else is due. */
   defer?: boolean;
+  /** The graph that the function calls, one at most: for looking into its state, for drawings and for the version. */
+  subgraphs?: readonly Nestable[];
   circuitBreaker?: BreakerPolicy;
   /** For people and drawings. */
   metadata?: Readonly<Record<string, unknown>>;
@@ -82,7 +84,7 @@ export function draftNode(name: unknown, run: unknown, options: NodeOptions): No
     defer,
     ...(input === undefined ? {} : { input: of(name, () => partOf("input", input)) }),
     ...policiesOf(name, options),
-    ...(subgraph ? { subgraph } : {}),
+    ...(subgraph ? { subgraph } : calledBy(name, options.subgraphs)),
     ...(metadata ? { metadata } : {}),
   };
 }
@@ -114,6 +116,15 @@ function of<T>(name: string, read: () => T): T {
   } catch (thrown) {
     throw graphError(name, AgentmaticError.from(thrown).message);
   }
+}
+
+function calledBy(name: string, graphs: unknown): Pick<NodeDraft, "subgraph"> {
+  if (graphs === undefined) return {};
+  if (!Array.isArray(graphs) || !graphs.every(isNestable)) throw graphError(name, "subgraphs must be a list of graphs");
+  const [first, ...others] = graphs;
+  // Calls are told apart by their order, which says nothing of which graph it was.
+  if (others.length > 0) throw graphError(name, "subgraphs may have one graph: give others a node of their own");
+  return first ? { subgraph: { plan: first.plan as Plan, state: first.subgraphState, called: true } } : {};
 }
 
 function isNestable(value: unknown): value is Nestable {

@@ -47,7 +47,7 @@ export interface PlanNode {
   readonly cache?: CachePolicy;
   readonly breaker?: BreakerPolicy;
   readonly onError?: ErrorHandler;
-  /** For a graph as a node; `run` is then not called. */
+  /** For a graph as a node; `run` is then not called. Or the graph that `run` calls. */
   readonly subgraph?: Subgraph;
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
@@ -55,6 +55,8 @@ export interface PlanNode {
 export interface Subgraph {
   readonly plan: Plan;
   readonly state: SubgraphState;
+  /** True where the node's function calls it: known for looking into it, and run by nobody else. */
+  readonly called?: true;
 }
 
 /** Runs `target` once all of `sources` have finished since it last ran. */
@@ -105,10 +107,10 @@ export interface Plan {
   readonly migrate?: Migrate;
   /** Keeps the results of nodes with a cache policy; a memory of the process where absent. */
   readonly cache?: Cache;
-}
-
   /** True where callers hand in one value and get one, of whatever kind: those of the channels START and END. */
   readonly functional?: true;
+}
+
 /** Supersteps a run may take where nothing else is said (the same as LangGraph.js). */
 export const maxStepsDefault = 25;
 /** Tasks of one superstep where nothing else is said: a fan-out beyond it is a mistake more often than a wish. */
