@@ -2,13 +2,17 @@
 import { describe, expect, it } from "vitest";
 import {
   Annotation,
+  addMessages,
   anyValue,
   barrier,
   ephemeral,
   MemorySaver,
+  MessagesAnnotation,
   messagesChannel,
+  messagesStateReducer,
   Overwrite,
   REMOVE_ALL_MESSAGES,
+  RemoveMessage,
   removeMessage,
   Send,
   START,
@@ -139,6 +143,19 @@ describe.each(ways)("$way", ({ kept }) => {
     const end = await graph.invoke({ messages: [say("a", "one")] }, thread);
     expect(seen).toEqual(["one two nameless", "ONE two nameless", "ONE nameless three"]);
     expect(end.messages).toEqual([say("d", "new")]);
+  });
+
+  it("messages: under the names that LangGraph.js has for them", async () => {
+    const graph = new StateGraph(MessagesAnnotation)
+      .addNode("tidy", ({ messages }) => ({
+        messages: [new RemoveMessage({ id: "a" }), { role: "assistant", content: `${messages.length}` }],
+      }))
+      .addEdge(START, "tidy")
+      .compile(kept());
+    const { messages } = await graph.invoke({ messages: { id: "a", role: "user", content: "hi" } }, thread);
+    expect(messages).toEqual([{ role: "assistant", content: "1" }]);
+    expect(addMessages(messages, { role: "user", content: "more" })).toHaveLength(2);
+    expect(messagesStateReducer).toBe(addMessages);
   });
 
   it("messages: an id to remove that is not there is an error that names graph, channel and place", async () => {
