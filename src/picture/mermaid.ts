@@ -60,7 +60,9 @@ function drawChart(chart: Chart, drawing: Drawing, out: string[]): void {
 function boxOf(shape: Shape): string {
   const label = `"${labelOf(shape)}"`;
   if (shape.kind === "join") return '(("all"))';
-  if (shape.kind === "start" || shape.kind === "end" || shape.kind === "anywhere") return `([${label}])`;
+  // Without the underscores, which Markdown makes bold.
+  if (shape.kind === "start" || shape.kind === "end") return `(["${shape.kind}"])`;
+  if (shape.kind === "anywhere") return `([${label}])`;
   return shape.isGraph ? `[[${label}]]` : `(${label})`;
 }
 
