@@ -1,13 +1,12 @@
 /** One reader of a run's events in this process: what waits for it is bounded, and felt by the run. */
 import { AgentmaticError } from "../errors.ts";
+import { backlogHighBytes, backlogLowBytes, eventBytes } from "../run/backlog.ts";
 import { Channel } from "../run/channel.ts";
-import { type EventKind, eventOverheadBytes, type RunEvent, unreadBytesMax } from "../run/events.ts";
+import { type EventKind, type RunEvent, unreadBytesMax } from "../run/events.ts";
 
-/** From so many unread events, or bytes, the run is asked to wait; from so few it goes on. */
+/** From so many unread events the run is asked to wait, as from a high backlog of bytes; from so few it goes on. */
 const highEvents = 1_024;
-const highBytes = 4 * 1024 * 1024;
 const lowEvents = 256;
-const lowBytes = 1024 * 1024;
 /** What was under way when the run was asked, up to the end of its superstep, has room too; beyond it the reader is told. */
 export const unreadEventsMax = 4_096;
 
@@ -22,8 +21,8 @@ export class Reader {
 
   /** False where there is no room, or the reader has left. */
   push(event: RunEvent): boolean {
-    if (this.#bytes + sizeOf(event) > unreadBytesMax || !this.#channel.push(event)) return false;
-    this.#bytes += sizeOf(event);
+    if (this.#bytes + eventBytes(event) > unreadBytesMax || !this.#channel.push(event)) return false;
+    this.#bytes += eventBytes(event);
     return true;
   }
 
@@ -32,11 +31,11 @@ export class Reader {
   }
 
   get isFull(): boolean {
-    return this.#channel.size >= highEvents || this.#bytes >= highBytes;
+    return this.#channel.size >= highEvents || this.#bytes >= backlogHighBytes;
   }
 
   get hasRoom(): boolean {
-    return this.#channel.size <= lowEvents && this.#bytes <= lowBytes;
+    return this.#channel.size <= lowEvents && this.#bytes <= backlogLowBytes;
   }
 
   /** For one reader. `changed` is called whenever it has taken an event, and when it has left. */
@@ -48,7 +47,7 @@ export class Reader {
           next: async () => {
             const next = await events.next();
             if (!next.done) {
-              this.#bytes -= sizeOf(next.value);
+              this.#bytes -= eventBytes(next.value);
               changed(false);
             }
             return next;
@@ -62,10 +61,6 @@ export class Reader {
       },
     };
   }
-}
-
-export function sizeOf({ data }: RunEvent): number {
-  return data.length + eventOverheadBytes;
 }
 
 export function tooFarBehind(runId: string): AgentmaticError {

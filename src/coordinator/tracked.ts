@@ -1,6 +1,7 @@
 /** A run that this coordinator has accepted or taken over, and whoever waits for it in this process. */
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import type { AgentmaticError } from "../errors.ts";
+import { eventBytes } from "../run/backlog.ts";
 import { type EventKind, type RunEvent, unreadBytesMax } from "../run/events.ts";
 import type { RunEnd } from "../run/link.ts";
 import type { RunRecord } from "../run/record.ts";
@@ -8,7 +9,7 @@ import type { RunHandle } from "../run/runner.ts";
 import { type RunSettings, readSettings } from "../run/settings.ts";
 import type { Span } from "../telemetry/spans.ts";
 import type { WorkerLink } from "./link.ts";
-import { Reader, sizeOf, tooFarBehind, unreadEventsMax } from "./reader.ts";
+import { Reader, tooFarBehind, unreadEventsMax } from "./reader.ts";
 
 /**
  * `waiting`: another run of the thread is before it. `queued`: to be placed. `placed`: on `link`.
@@ -140,7 +141,7 @@ export class Tracked {
       return;
     }
     this.#held.push(event);
-    this.#heldBytes += sizeOf(event);
+    this.#heldBytes += eventBytes(event);
     if (this.#held.length > unreadEventsMax || this.#heldBytes > unreadBytesMax)
       this.breakOff(tooFarBehind(this.runId));
   }

@@ -1,7 +1,8 @@
 /** The worker's face to its callers: one session for each coordinator's link, and single executions. */
 import { AgentmaticError, fromErrorValue } from "../errors.ts";
+import { Backlog, both, eventBytes } from "../run/backlog.ts";
 import { Channel } from "../run/channel.ts";
-import { eventOverheadBytes, unreadBytesMax } from "../run/events.ts";
+import { unreadBytesMax } from "../run/events.ts";
 import type {
   Dispatch,
   ExecuteFrame,
@@ -55,10 +56,10 @@ export class Endpoint implements WorkerEndpoint {
   async *execute(run: NewRun | Dispatch, signal: AbortSignal): AsyncIterable<ExecuteFrame> {
     const frames = new Channel<ExecuteFrame>(executeBufferMax);
     let flow: Promise<void> | undefined;
-    let unreadBytes = 0;
+    const backlog = new Backlog();
     const send = (frame: ExecuteFrame) => {
-      unreadBytes += bytesOf(frame);
-      if (unreadBytes > unreadBytesMax) {
+      backlog.add(bytesOf(frame));
+      if (backlog.bytes > unreadBytesMax) {
         frames.close(new AgentmaticError("ResourceExhausted", `over ${unreadBytesMax} bytes of events were not read`));
       } else flow = frames.send(frame).catch(() => undefined);
     };
@@ -68,7 +69,7 @@ export class Endpoint implements WorkerEndpoint {
         send(end);
         void flow?.then(() => frames.close());
       },
-      flow: () => (frames.size < executeBufferMax ? undefined : flow),
+      flow: () => both(frames.size < executeBufferMax ? undefined : flow, backlog.flow()),
     };
     const taken =
       run.type === "dispatch" ? this.#worker.take(run, follower) : await acceptNew(this.#worker, run, follower, signal);
@@ -81,19 +82,21 @@ export class Endpoint implements WorkerEndpoint {
     const onAbort = () => {
       if (created) active.cancel.abort();
       active.feed.leave(follower);
+      backlog.clear();
       frames.close();
     };
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
       for await (const frame of frames) {
-        unreadBytes -= bytesOf(frame);
+        backlog.take(bytesOf(frame));
         if (frame.type === "end") throwStopped(frame);
         yield frame;
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
       active.feed.leave(follower);
+      backlog.clear();
     }
   }
 
@@ -111,7 +114,7 @@ export class Endpoint implements WorkerEndpoint {
 
 function bytesOf(frame: ExecuteFrame): number {
   if (frame.type === "end") return 0;
-  return frame.events.reduce((sum, { data }) => sum + data.length + eventOverheadBytes, 0);
+  return frame.events.reduce((sum, event) => sum + eventBytes(event), 0);
 }
 
 /** A caller without a coordinator gets the reason instead of an end that is none. */

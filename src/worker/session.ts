@@ -1,7 +1,8 @@
 /** One coordinator's link, from the worker's side. */
 import { AgentmaticError, errorValue } from "../errors.ts";
+import { Backlog, both, eventBytes } from "../run/backlog.ts";
 import { Channel } from "../run/channel.ts";
-import { eventOverheadBytes, type RunEvent, unreadBytesMax } from "../run/events.ts";
+import { type RunEvent, unreadBytesMax } from "../run/events.ts";
 import type { RunEnd, StoreRef, ToCoordinator, ToWorker } from "../run/link.ts";
 import type { Follower } from "./feed.ts";
 import type { Active, Slots } from "./slots.ts";
@@ -25,7 +26,7 @@ export class Session {
   #cancelBeat: (() => void) | undefined;
   #cancelWatch: (() => void) | undefined;
   #seen = 0;
-  #unreadBytes = 0;
+  readonly #backlog: Backlog = new Backlog();
   #free = -1;
   #sentSeen = -1;
   #beats = 0;
@@ -59,13 +60,14 @@ export class Session {
     this.#followed.clear();
     // A run outlives its readers: nobody is left to let it go on.
     for (const runId of [...this.#held.keys()]) this.#letGo(runId);
+    this.#backlog.clear();
     this.out.close(error);
   }
 
   /** Frames for the coordinator, counted as they are taken. */
   async *frames(): AsyncGenerator<ToCoordinator, void> {
     for await (const frame of this.out) {
-      if (frame.type === "events") this.#unreadBytes -= bytesOf(frame.events);
+      if (frame.type === "events") this.#backlog.take(bytesOf(frame.events));
       yield frame;
     }
   }
@@ -138,10 +140,7 @@ export class Session {
   }
 
   #follower(runId: string): Follower {
-    const flow = () => {
-      const held = this.#held.get(runId)?.promise;
-      return held && this.#flow ? Promise.all([held, this.#flow]).then(() => undefined) : (held ?? this.#flow);
-    };
+    const flow = () => both(this.#held.get(runId)?.promise, both(this.#flow, this.#backlog.flow()));
     return { event: (event) => this.#event(event), end: (end) => this.#ended(end), flow };
   }
 
@@ -170,8 +169,8 @@ export class Session {
     if (this.#batch.length === 0) return;
     const events = this.#batch;
     this.#batch = [];
-    this.#unreadBytes += bytesOf(events);
-    if (this.#unreadBytes > unreadBytesMax) {
+    this.#backlog.add(bytesOf(events));
+    if (this.#backlog.bytes > unreadBytesMax) {
       // The coordinator does not read: cut off it comes back, and reads what was committed from the store.
       this.close(new AgentmaticError("ResourceExhausted", `over ${unreadBytesMax} bytes of events were not read`));
       return;
@@ -221,7 +220,7 @@ export class Session {
 }
 
 function bytesOf(events: readonly RunEvent[]): number {
-  return events.reduce((sum, { data }) => sum + data.length + eventOverheadBytes, 0);
+  return events.reduce((sum, event) => sum + eventBytes(event), 0);
 }
 
 function describe({ kind, id, region }: StoreRef): string {

@@ -31,6 +31,8 @@ export interface WorkerOptions {
   readonly region?: string;
   readonly drainMs?: number;
   readonly leaseMs?: number;
+  /** The module whose graphs it serves; `graphs.ts` if not given. */
+  readonly graphs?: string;
   readonly env?: Record<string, string>;
 }
 
@@ -89,8 +91,8 @@ export class Cluster {
   }
 
   async startWorker(options: WorkerOptions = {}): Promise<WorkerProcess> {
-    const { listen = "127.0.0.1:0", slots = 16, region, drainMs, leaseMs, env = {} } = options;
-    const args = ["--listen", listen, "--metrics", "127.0.0.1:0", "--graphs", graphsFile, "--store", this.url];
+    const { listen = "127.0.0.1:0", slots = 16, region, drainMs, leaseMs, graphs = graphsFile, env = {} } = options;
+    const args = ["--listen", listen, "--metrics", "127.0.0.1:0", "--graphs", graphs, "--store", this.url];
     args.push("--slots", String(slots));
     if (region !== undefined) args.push("--region", region);
     if (drainMs !== undefined) args.push("--drain-ms", String(drainMs));

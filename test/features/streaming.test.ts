@@ -223,6 +223,16 @@ for (const keeps of [false, true]) {
   });
 }
 
+test("large events count by their bytes", async () => {
+  const { ran, graph } = counting(200, 200_000);
+  const events = graph.compile({ maxSteps: 500 }).stream({ n: 0 }, { streamMode: "custom" });
+  await events.next();
+  expect(await still(() => ran.steps)).toBeLessThan(40);
+  let read = 1;
+  for await (const _ of events) read++;
+  expect(read).toBe(200);
+});
+
 test("a superstep that says more than its reader can keep: the reader is told, the run goes on", async () => {
   const graph = new StateGraph({ done: Annotation<boolean> })
     .addNode("flood", (_state, ctx) => {
