@@ -1,16 +1,15 @@
 /** What a tool is given: the node's context, with what is this call's own. */
 import type { NodeContext } from "../graph/context.ts";
 import type { Account } from "./account.ts";
-import type { ToolCall } from "./call.ts";
 import type { ToolContext } from "./tool.ts";
 
 export class CallContext implements ToolContext {
   readonly #node: NodeContext;
   readonly #account: Account;
-  readonly #call: ToolCall;
+  readonly #call: { readonly toolCallId: string };
   readonly #signal: AbortSignal | undefined;
 
-  constructor(call: ToolCall, node: NodeContext, account: Account, signal?: AbortSignal) {
+  constructor(call: { readonly toolCallId: string }, node: NodeContext, account: Account, signal?: AbortSignal) {
     this.#call = call;
     this.#node = node;
     this.#account = account;
