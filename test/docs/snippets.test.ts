@@ -14,6 +14,7 @@ afterAll(() => programs[Symbol.dispose]());
 describe("snippets of README and guide", () => {
   it.each(snippets.map((snippet) => [`${snippet.page}:${snippet.line}`, snippet] as const))(
     "%s",
+    { timeout: 60_000 },
     async (_at, snippet) => {
       expect(faultsOf(snippet)).toEqual([]);
       if (snippet.marks.includes("no-run")) return;
