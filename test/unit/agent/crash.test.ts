@@ -110,3 +110,61 @@ test("killed between two tool calls: the finished one is not made again, the oth
   expect(first.llm.calls.length + second.llm.calls.length).toBe(2);
   expect(ran.sort()).toEqual(["first t/r.1|tools#0/1", "first t/r.1|tools#1/2", "second t/r.1|tools#0/1"]);
 });
+
+test("killed after whatever write, in an agent and in one inside its tool: the same conversation and account", async () => {
+  const make = (saver: MemorySaver, ports: Ports, done: string[]) => {
+    const look = tool({
+      name: "look",
+      description: "Looks",
+      input: z.object({}),
+      execute: (_input, { idempotencyKey }) => {
+        done.push(idempotencyKey);
+        return "seen";
+      },
+    });
+    const inside = scripted([[callOf("i", "look", {})], "found"]);
+    const inner = createReactAgent({ name: "inner", llm: inside, tools: [look] });
+    const help = tool({
+      name: "help",
+      description: "Has another agent do it",
+      input: z.object({}),
+      execute: async (_input, context) => {
+        const end = (await context.invoke(inner, question)) as { messages: readonly { content: unknown }[] };
+        return { said: end.messages.at(-1)!.content };
+      },
+    });
+    const llm = scripted([[callOf("1", "help", {}), callOf("2", "look", {})], "done"]);
+    const graph = createReactAgent({ name: "outer", llm, tools: [help, look], checkpointer: saver, ports });
+    return { graph, calls: () => llm.calls.length + inside.calls.length };
+  };
+  const undisturbed: string[] = [];
+  const whole = make(new MemorySaver(), hasty(), undisturbed);
+  const { usage, messages } = await whole.graph.invoke(question, at);
+  expect(usage).toMatchObject({ calls: 4, inputTokens: 4 });
+  let kills = 0;
+  for (const kind of ["commit", "putWrites"] as const) {
+    for (let nth = 1; ; nth++) {
+      const store = new MemoryStore();
+      const done: string[] = [];
+      const { saver, ports, isDead } = doomed(store, kind, nth);
+      const first = make(saver, ports, done);
+      let ended = false;
+      void first.graph.invoke(question, at).then(() => {
+        ended = true;
+      });
+      await until(() => isDead() || ended, { what: `write ${nth} of ${kind}, or the end` });
+      if (!isDead()) break;
+      kills++;
+      const second = make(new MemorySaver({ store }), hasty(), done);
+      const end = await second.graph.invoke(question, at);
+      const where = `killed after ${kind} ${nth}`;
+      expect(end.messages, where).toEqual(messages);
+      expect(end.usage, where).toEqual(usage);
+      // What was in flight ran again under its key; there is no other.
+      expect([...new Set(done)].sort(), where).toEqual([...undisturbed].sort());
+      // At most one model call of each agent was in flight.
+      expect(first.calls() + second.calls(), where).toBeLessThanOrEqual(6);
+    }
+  }
+  expect(kills).toBeGreaterThan(5);
+});
