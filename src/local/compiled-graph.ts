@@ -3,7 +3,6 @@ import { encodeValue } from "../checkpoint/codec.ts";
 import { MemorySaver } from "../checkpoint/memory.ts";
 import type { Saver } from "../checkpoint/saver.ts";
 import { type DirectOptions, runDirect } from "../engine/direct.ts";
-import { Ledger } from "../engine/ledger.ts";
 import type { Edit } from "../engine/update.ts";
 import { AgentmaticError, invalid } from "../errors.ts";
 import type { ChannelSpec, StateOf, UpdateFor } from "../graph/channels.ts";
@@ -31,7 +30,7 @@ import { checkInput, encodeInput, plainValues } from "./input.ts";
 import { Outlet } from "./outlet.ts";
 import { checkDrained, type DirectEnd, ended, isInterrupted, type Result, readEnd, resultOf } from "./result.ts";
 import { LocalRunner } from "./runner.ts";
-import { type CheckpointConfig, configAt, planAt, readSnapshot, type StateSnapshot } from "./snapshot.ts";
+import { type CheckpointConfig, configAt, planAt, readSnapshot, type StateSnapshot, snapshotOf } from "./snapshot.ts";
 import { kindsOf, readEvents, type StreamConfig, streamOf } from "./stream.ts";
 
 /** What binds a graph to a cluster; `ClusterConfig` is one. */
@@ -219,8 +218,7 @@ export class CompiledGraph<
     const saver = this.#saver();
     const stored = await saver.get(threadOf(from), "", checkpointId);
     if (!stored) throw new AgentmaticError("NotFound", `thread ${threadOf(from)}: the checkpoint is not there`);
-    const { snapshot } = new Ledger(this.plan).load(stored.checkpoint);
-    const { values, next, sends, joins, deferred, step } = snapshot;
+    const { values, next, sends, joins, deferred, step } = snapshotOf(this.plan, stored);
     const edit: Edit = { kind: "branch", values, next, sends, joins, deferred, step };
     const residency = (await saver.getRun(stored.checkpoint.runId))?.spec.residency;
     return await this.#edit({ threadId, ...(residency ? { residency } : {}) }, edit);

@@ -7,7 +7,7 @@ import { commandsOf } from "../engine/commands.ts";
 import { Ledger } from "../engine/ledger.ts";
 import { resultOf } from "../engine/report.ts";
 import { nestedNs, threadNs } from "../engine/scope.ts";
-import { nothing, shownOf } from "../engine/snapshot.ts";
+import { nothing, outputOf, type Snapshot } from "../engine/snapshot.ts";
 import { applyCommands, planTasks, type Task } from "../engine/step.ts";
 import type { ErrorValue } from "../errors.ts";
 import type { ChannelSpec, StateOf } from "../graph/channels.ts";
@@ -63,8 +63,7 @@ export async function readSnapshot<S extends ChannelSpec>(
   const { checkpoint, writes } = stored;
   const { threadId, ns, checkpointId, parentId, runId, step } = checkpoint;
   const { source, atMs } = decodeBody(checkpoint);
-  const loaded = new Ledger(plan).load(checkpoint).snapshot;
-  const { snapshot } = applyCommands(plan, loaded, commandsOf(checkpointId, writes));
+  const snapshot = snapshotOf(plan, stored);
   const done = new Map(writes.filter(({ kind }) => kind === "done").map((write) => [write.taskId, write]));
   const due = plannable(plan, [...snapshot.next, ...nodesOf(snapshot.sends)]) ? planTasks(plan, snapshot, ns) : [];
   const tasks: TaskSnapshot[] = [];
@@ -85,6 +84,12 @@ export async function readSnapshot<S extends ChannelSpec>(
     source,
     interrupts: pendingInterrupts(stored),
   };
+}
+
+/** Where a graph stands at a checkpoint: with what callers gave it together with an answer. */
+export function snapshotOf(plan: Plan, { checkpoint, writes }: StoredCheckpoint): Snapshot {
+  const loaded = new Ledger(plan).load(checkpoint).snapshot;
+  return applyCommands(plan, loaded, commandsOf(checkpoint.checkpointId, writes)).snapshot;
 }
 
 /** A thread of another version may have nodes due that this one does not know: its state can be read nevertheless. */
