@@ -7,7 +7,7 @@ import { commandsOf } from "../engine/commands.ts";
 import { Ledger } from "../engine/ledger.ts";
 import { resultOf } from "../engine/report.ts";
 import { nestedNs, threadNs } from "../engine/scope.ts";
-import { nothing, outputOf, type Snapshot } from "../engine/snapshot.ts";
+import { nothing, type Snapshot, shownOf } from "../engine/snapshot.ts";
 import { applyCommands, planTasks, type Task } from "../engine/step.ts";
 import type { ErrorValue } from "../errors.ts";
 import type { ChannelSpec, StateOf } from "../graph/channels.ts";
