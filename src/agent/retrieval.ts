@@ -12,7 +12,7 @@ import { type AgentMessage, addMessages, type MessagesUpdate, textOf } from "./m
 import { type Citation, cite } from "./retrieval-citation.ts";
 import { type Reranker, type RetrievedDocument, type Retriever, readDocuments, readRanking } from "./retrieval-port.ts";
 import { answering, condensing, fitting, queryCharsMax, start, transcript } from "./retrieval-prompt.ts";
-import { type ModelSettings, readPolicies, readSettings } from "./settings.ts";
+import { type ModelSettings, nodePolicies, readSettings } from "./settings.ts";
 import { takeTurn } from "./turn.ts";
 import { type Usage, usageChannel } from "./usage.ts";
 
@@ -70,7 +70,7 @@ export function createRetrievalAgent(options: RetrievalAgentOptions): CompiledGr
   const { retrieval = {}, llm, price, budget, rateLimit, circuitBreaker, retryPolicy, timeout, ...compile } = others;
   const { turn: asking, policies } = readSettings(options);
   const { retryPolicy: retries, timeout: time, circuitBreaker: breaker } = retrieval;
-  const ofRetrieval = readPolicies({ retryPolicy: retries, timeout: time, circuitBreaker: breaker }, "retrieval.");
+  const ofRetrieval = nodePolicies({ retryPolicy: retries, timeout: time, circuitBreaker: breaker }, "retrieval.");
   const turn = { ...asking, tools: [] };
   const graph = new StateGraph<RetrievalChannels>({
     messages: Annotation<readonly AgentMessage[], MessagesUpdate>({ reducer: addMessages, default: () => [] }),

@@ -51,11 +51,11 @@ export function readSettings(settings: ModelSettings): ModelNode {
     alwaysStream: typeof timeout === "object" && timeout.idleTimeout !== undefined,
     ...{ system, budget },
   };
-  return { turn, policies: readPolicies(settings, "") };
+  return { turn, policies: nodePolicies(settings, "") };
 }
 
 /** Throws `InvalidArgument`, naming the option behind the prefix. */
-export function readPolicies(
+export function nodePolicies(
   { circuitBreaker, retryPolicy, timeout }: { [K in keyof Policies]: Policies[K] | undefined },
   prefix: string,
 ): Policies {

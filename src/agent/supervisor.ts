@@ -26,8 +26,8 @@ export interface SupervisorOptions extends StateGraphCompileOptions, ModelSettin
   /** What it is told of an agent's work: its last message (the default), or all that was said and done. */
   outputMode?: OutputMode;
   /**
-   * Supervisors inside supervisors, this one counted; and how often it may stand in one line of callers, should an agent
-   * call it again. Default 3.
+   * Supervisors inside supervisors, this one counted; and how often it may stand in one line of callers (at least twice),
+   * should an agent call it again. Default 3.
    */
   maxDepth?: number;
   /** Answers of its model that ask for work, since the user last spoke. Default 10. */
@@ -164,7 +164,8 @@ function clashOf(member: Member, busy: Set<Member>): string {
 /** The line of callers is in the namespace: this supervisor stands in it where the work went through a node of its own. */
 function circleOf(ns: string, names: readonly string[], maxDepth: number): string | undefined {
   const callers = ns.split("|").map((segment) => segment.slice(0, segment.indexOf(":")));
-  if (callers.filter((caller) => names.includes(caller)).length < maxDepth) return undefined;
+  // Once may be chance: a graph around it has a node of the same name.
+  if (callers.filter((caller) => names.includes(caller)).length < Math.max(2, maxDepth)) return undefined;
   return `delegation goes in circles (${callers.join(" > ")}), and maxDepth is ${maxDepth}: do this yourself`;
 }
 

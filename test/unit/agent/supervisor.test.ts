@@ -231,6 +231,17 @@ test("an agent that calls its own supervisor goes in circles so far, and is then
   expect(result.messages.at(-1)).toMatchObject({ content: [{ text: "enough" }] });
 });
 
+test("a node around it that has an agent's name by chance is no circle", async () => {
+  const llm = scripted([[callOf("c", "transfer_to_digger", task("dig"))], "done"]);
+  const lead = createSupervisor({ name: "lead", llm, agents: [worker("digger", ["dug"]).graph], maxDepth: 1 });
+  const around = new StateGraph({ messages: messagesChannel<Said>() })
+    .addNode("digger", lead)
+    .addEdge(START, "digger")
+    .compile();
+  await around.invoke({ messages: [{ role: "user", content: "go" }] });
+  expect(toldAt(llm, 1)).toEqual([{ type: "text", value: "dug" }]);
+});
+
 test("a model that only hands out work is told to answer, and then stopped", async () => {
   const hand = (id: number) => [callOf(String(id), "transfer_to_helper", task("more"))];
   const helper = new StateGraph({ messages: messagesChannel<Said<string>>() })
