@@ -376,7 +376,7 @@ test("an agent that remembers takes one task at a time, and has its earlier ones
   const memory = createReactAgent({ name: "memory", llm: scripted(["first", "second"]), checkpointer: true });
   const llm = scripted([
     [callOf("1", "transfer_to_memory", task("a")), callOf("2", "transfer_to_memory", task("b"))],
-    [callOf("3", "transfer_to_memory", task("b"))],
+    [callOf("3", "transfer_to_memory", task("a"))],
     "done",
   ]);
   const checkpointer = new MemorySaver();
