@@ -44,10 +44,12 @@ export {
 export { getConfig, getPreviousState, task } from "./functional/task.ts";
 export type { TaskOptions } from "./graph/call.ts";
 export { Annotation, type Channel, type ChannelSpec, type StateOf, type UpdateFor } from "./graph/channels.ts";
-export { Command, type CommandFields, Overwrite, type OverwriteValue, Send } from "./graph/command.ts";
+export { Command, type CommandFields, isCommand, Overwrite, type OverwriteValue, Send } from "./graph/command.ts";
 export {
   type Budget,
   GraphInterrupt,
+  getCurrentTaskInput,
+  getWriter,
   type Interrupt,
   type InterruptOptions,
   installAsyncContext,

@@ -154,7 +154,7 @@ class Call {
     // A graph that an earlier try has called may have left something behind.
     const here = around.retryAttempt === 1 ? place : { ...place, fresh: false };
     const { name } = this.#given;
-    return new TaskContext({
+    const context = new TaskContext({
       scope,
       place: here,
       task: { id: this.#id, node: { name }, ...(task.index === undefined ? {} : { index: task.index }) },
@@ -164,6 +164,8 @@ class Call {
       call: durableCall({ scope, place: here, task, results, trace }),
       previous: around.previous,
     });
+    context.input = around.input;
+    return context;
   }
 
   /** Calls are told apart by their order: another name at this place means that the task did not go the way it went. */

@@ -57,6 +57,8 @@ export class TaskContext implements NodeContext {
   #signal: AbortSignal | undefined;
   #heartbeat: (() => void) | undefined;
   #progress: (() => void) | undefined;
+  /** Set when the node is called. */
+  input: unknown = undefined;
   /** Calls and graphs that were started inside this task. */
   readonly children: Promise<unknown>[] = [];
 
@@ -114,6 +116,10 @@ export class TaskContext implements NodeContext {
   get context(): Readonly<Record<string, unknown>> {
     return this.#fields.scope.settings.context ?? noContext;
   }
+  get configurable(): Readonly<Record<string, unknown>> {
+    const place = { thread_id: this.threadId, checkpoint_id: this.checkpointId, checkpoint_ns: this.ns };
+    return { ...this.context, ...place };
+  }
   get budget(): Budget | undefined {
     return this.#fields.scope.settings.budget;
   }
@@ -137,6 +143,9 @@ export class TaskContext implements NodeContext {
   }
   get stream(): Stream {
     return (data) => this.#stream(data);
+  }
+  get writer(): Stream {
+    return this.stream;
   }
   get streamMessage(): NodeContext["streamMessage"] {
     return (chunk, metadata = {}) => this.#streamMessage(chunk, metadata);

@@ -49,7 +49,8 @@ export function passes(thrown: unknown): boolean {
 export function runTask(plan: Plan, snapshot: Snapshot, task: Task, context: TaskContext): MaybePromise<Outcome> {
   const { node } = task;
   if (node.inputSchema || (node.subgraph && !node.subgraph.called)) return runWhole(plan, snapshot, task, context);
-  const returned = call(plan, node.name, node.run as Call, inputOf(snapshot, task), context);
+  context.input = inputOf(snapshot, task);
+  const returned = call(plan, node.name, node.run as Call, context.input, context);
   return then(returned, (value) => outcomeOf(plan, snapshot, node, value, context));
 }
 
@@ -58,6 +59,7 @@ async function runWhole(plan: Plan, snapshot: Snapshot, task: Task, context: Tas
   const given = inputOf(snapshot, task);
   const input = node.inputSchema ? await checkInput(plan, node, given) : given;
   const run = node.subgraph && !node.subgraph.called ? nestedCall(plan, node) : (node.run as Call);
+  context.input = input;
   return await outcomeOf(plan, snapshot, node, await call(plan, node.name, run, input, context), context);
 }
 

@@ -61,6 +61,10 @@ export interface NodeContext {
   readonly config: Readonly<Record<string, unknown>>;
   /** What the caller gave as `context` (and `configurable`) for this run alone; not part of the state. */
   readonly context: Readonly<Record<string, unknown>>;
+  /** The same with `thread_id`, `checkpoint_id` and `checkpoint_ns`, as nodes of LangGraph.js have it. */
+  readonly configurable: Readonly<Record<string, unknown>>;
+  /** What the node was given: the state, its part of it, or the argument of a Send. */
+  readonly input: unknown;
   readonly budget: Budget | undefined;
   /** Monotonic milliseconds by which the run must have ended; undefined = whenever. */
   readonly deadlineMs: number | undefined;
@@ -77,6 +81,8 @@ export interface NodeContext {
   toolSpan(tool: string, callId: string): ToolSpan;
   /** Sends a `custom` event to the run's followers, before the step is committed. */
   stream(data: unknown): void;
+  /** `stream`, by LangGraph.js's name. */
+  writer(data: unknown): void;
   /** Sends a `messages` event: a piece of a model's answer. Followers get `[chunk, metadata]`. */
   streamMessage(chunk: unknown, metadata?: Readonly<Record<string, unknown>>): void;
   /** True where somebody follows `messages`. */
@@ -164,4 +170,14 @@ export function currentContextOrNone(): NodeContext | undefined {
 /** `ctx.interrupt` for nodes that do not take `ctx`. */
 export function interrupt<Answer = unknown>(value: unknown, options?: InterruptOptions<Answer>): Answer {
   return currentContext("interrupt").interrupt<Answer>(value, options);
+}
+
+/** `ctx.stream` for nodes, tasks and tools that do not take `ctx`. */
+export function getWriter(): (data: unknown) => void {
+  return currentContext("getWriter", "ctx.stream").stream;
+}
+
+/** `ctx.input`: what the node was given that is running, wherever in it this is called. */
+export function getCurrentTaskInput<Input = unknown>(): Input {
+  return currentContext("getCurrentTaskInput", "ctx.input").input as Input;
 }
