@@ -61,8 +61,16 @@ export class LeaseKeeper {
     return {
       check: () => (this.#fresh(held) ? undefined : this.#confirm(held)),
       lost: held.lost.signal,
-      release: () => this.#held.delete(held),
+      release: () => this.#release(held),
     };
+  }
+
+  /** A timer for nothing would keep the process up. */
+  #release(held: Held): void {
+    this.#held.delete(held);
+    if (this.#held.size > 0) return;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
   }
 
   close(): void {
