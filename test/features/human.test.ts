@@ -135,6 +135,22 @@ describe("a schema for the answer", () => {
   });
 });
 
+it("a refused answer takes none back that was given before in the same node", async () => {
+  const graph = new StateGraph({ log: list() })
+    .addNode("ask", (_state, ctx) => {
+      const first = ctx.interrupt("first?", { schema: z.string() });
+      const second = ctx.interrupt(`second after ${first}?`, { schema: z.number() });
+      return { log: [first, `${second}`] };
+    })
+    .addEdge(START, "ask")
+    .compile({ checkpointer: new MemorySaver() });
+  await graph.invoke({}, thread);
+  await graph.invoke(resume("one"), thread);
+  await expect(graph.invoke(resume("two"), thread)).rejects.toMatchObject({ code: "InvalidArgument" });
+  expect((await graph.getState(thread))?.interrupts.map(({ value }) => value)).toEqual(["second after one?"]);
+  expect((await graph.invoke(resume(2), thread)).log).toEqual(["one", "2"]);
+});
+
 describe("several questions at once", () => {
   let runs: string[] = [];
   const graph = new StateGraph({ log: list() })

@@ -20,6 +20,7 @@ import {
   topic,
   untracked,
 } from "../../src/mod.ts";
+import { until } from "../support/wait.ts";
 import { list, overheard, thread, ways } from "./stage.ts";
 
 describe.each(ways)("$way", ({ kept }) => {
@@ -189,7 +190,11 @@ describe("in the store", () => {
         seen.push(key);
         return { key: secret, log: ["logged in"] };
       })
-      .addNode("beside", () => ({ log: ["beside"] }))
+      .addNode("beside", async () => {
+        // What the other task wrote is stored while this one is still at work.
+        await until(() => said().includes("logged in"), { what: "the finished task is stored" });
+        return { log: ["beside"] };
+      })
       .addNode("use", ({ key }) => {
         seen.push(key);
       })
