@@ -32,6 +32,8 @@ export interface Journal {
   commit(entry: Entry): Promise<number>;
   /** The last commit of the run: everything before it is durable when it resolves. */
   finish(entry: Entry): Promise<number>;
+  /** Makes durable what was committed: the attempt ends here, and the run does not. Rejects with `Outside`. */
+  flush(): Promise<void>;
   /** A subgraph is at its end: what it left need not be kept for going on. */
   close(ns: string): void;
 }
@@ -44,6 +46,7 @@ export class NoJournal implements Journal {
 
   async load(): Promise<undefined> {}
   async save(): Promise<void> {}
+  async flush(): Promise<void> {}
   close(): void {}
 
   commit(): Promise<number> {
@@ -102,6 +105,8 @@ export class StoreJournal implements Journal {
   finish(entry: Entry): Promise<number> {
     return this.issue(entry.make);
   }
+
+  async flush(): Promise<void> {}
 
   close(_ns: string): void {}
 
@@ -178,9 +183,13 @@ export class AsyncJournal extends StoreJournal {
     return seq;
   }
 
-  override async finish(entry: Entry): Promise<number> {
+  override async flush(): Promise<void> {
     await this.#ahead;
     if (this.#failure) throw this.#failure.thrown;
+  }
+
+  override async finish(entry: Entry): Promise<number> {
+    await this.flush();
     this.#next++;
     return await this.issue(entry.make);
   }
@@ -203,13 +212,19 @@ export class AsyncJournal extends StoreJournal {
   }
 }
 
+interface Newest {
+  readonly entry: Entry;
+  /** What tasks of the superstep after it have done. */
+  readonly writes: Map<string, TaskWrites>;
+}
+
 /**
  * `exit`: nothing is written before the run ends or waits; then the newest checkpoint of the graph, and of each subgraph
- * that is not at its end.
+ * that is not at its end. A worker that drains hands the run over as it stands.
  */
 export class ExitJournal extends StoreJournal {
   override readonly durable: boolean = false;
-  readonly #newest: Map<string, { entry: Entry; writes: Map<string, TaskWrites> }> = new Map();
+  readonly #newest: Map<string, Newest> = new Map();
   readonly #before: Map<string, TaskWrites> = new Map();
   #count = 0;
 
@@ -228,12 +243,7 @@ export class ExitJournal extends StoreJournal {
   }
 
   override async finish(entry: Entry): Promise<number> {
-    if (this.#before.size > 0) await super.save([...this.#before.values()]);
-    const root = this.#newest.get("");
-    this.#newest.delete("");
-    for (const { entry: nested, writes } of this.#newest.values()) {
-      await this.issue((seq) => withWrites(nested.make(seq), writes));
-    }
+    const root = await this.#flushNested();
     await this.issue((seq) => {
       const last = entry.make(seq);
       if (!root || last.checkpoint) return last;
@@ -242,6 +252,22 @@ export class ExitJournal extends StoreJournal {
     });
     // Followers were told of commits that were never made: the last one's number must come after theirs.
     return this.options.claim.head.seq + ++this.#count;
+  }
+
+  override async flush(): Promise<void> {
+    const root = await this.#flushNested();
+    if (root) await this.issue((seq) => withWrites(root.entry.make(seq), root.writes));
+  }
+
+  /** All but the newest checkpoint of the root graph, which is returned: without that nobody goes on from the others. */
+  async #flushNested(): Promise<Newest | undefined> {
+    if (this.#before.size > 0) await super.save([...this.#before.values()]);
+    const root = this.#newest.get("");
+    this.#newest.delete("");
+    for (const { entry, writes } of this.#newest.values()) {
+      await this.issue((seq) => withWrites(entry.make(seq), writes));
+    }
+    return root;
   }
 
   override close(ns: string): void {

@@ -175,7 +175,10 @@ export class GraphLoop {
       const tasks = planTasks(this.#plan, this.#snapshot, this.#ns);
       if (tasks.length === 0) return await this.#rest("succeeded", []);
       if (this.#taken >= scope.maxSteps) throw stepLimit(this.#plan, this.#taken, tasks);
-      if (scope.draining()) throw new Outside(new AgentmaticError("Unavailable", "the worker is draining"));
+      if (scope.draining()) {
+        await scope.journal.flush();
+        throw new Outside(new AgentmaticError("Unavailable", "the worker is draining"));
+      }
       // As at a breakpoint: the thread is free, and null goes on from here.
       if (scope.control?.stopsHere()) return await this.#rest("interrupted", []);
       const flow = scope.flow();
