@@ -1,4 +1,5 @@
 /** Small programs as LangGraph.js's users write them: the same text with either library, for docs/langgraph.md. */
+import { z } from "zod";
 
 // biome-ignore lint/suspicious/noExplicitAny: two libraries by the names that both have
 type Library = any;
@@ -178,7 +179,7 @@ export const programs: Readonly<Record<string, Program>> = {
     return await graph.invoke({ x: 1 }, config);
   },
 
-  "StateSchema, ReducedValue, UntrackedValue; input and output schemas": async (library) => {
+  "input and output of a graph": async (library) => {
     const { Annotation, StateGraph, START } = library;
     const graph = new StateGraph({
       state: Annotation.Root({ a: Annotation, b: Annotation, hidden: Annotation }),
@@ -189,6 +190,33 @@ export const programs: Readonly<Record<string, Program>> = {
       .addEdge(START, "n")
       .compile();
     return await graph.invoke({ a: 2 });
+  },
+
+  "StateSchema, ReducedValue, zod": async (library) => {
+    const { ReducedValue, StateGraph, StateSchema, START } = library;
+    const State = new StateSchema({
+      count: z.number().default(1),
+      log: new ReducedValue(
+        z.array(z.number()).default(() => []),
+        { inputSchema: z.number(), reducer: (before: number[], more: number) => [...before, more] },
+      ),
+    });
+    const graph = new StateGraph(State)
+      .addNode("a", (state: Any) => ({ count: state.count + 1, log: 1 }))
+      .addNode("b", (state: Any) => ({ log: state.count }))
+      .addEdge(START, "a")
+      .addEdge("a", "b")
+      .compile();
+    return [await graph.invoke({}), await graph.invoke({ count: 5, log: 7 })];
+  },
+
+  "a zod object as the state": async (library) => {
+    const { StateGraph, START } = library;
+    const graph = new StateGraph(z.object({ n: z.number(), text: z.string().optional() }))
+      .addNode("a", (state: Any) => ({ n: state.n + 1, text: `${state.n}` }))
+      .addEdge(START, "a")
+      .compile();
+    return [await graph.invoke({ n: 1 }), await graph.invoke({ n: "one" }).catch(() => "refused")];
   },
 
   "entrypoint, task, getPreviousState, entrypoint.final": async (library) => {
@@ -222,7 +250,7 @@ export const programs: Readonly<Record<string, Program>> = {
     return [failed, control.drainRequested, control.drainReason, await graph.invoke(null, thread("1"))];
   },
 
-  "recursionLimit, errorHandler, cachePolicy": async (library) => {
+  "recursionLimit, errorHandler": async (library) => {
     const { Annotation, StateGraph, Command, START } = library;
     const loop = new StateGraph(Annotation.Root({ x: Annotation }))
       .addNode("a", () => ({ x: 1 }))
