@@ -6,9 +6,9 @@ import { decodeBody, encodeBody, type Source, type StoredUpdate } from "../check
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import type { Checkpoint, NewCheckpoint } from "../checkpoint/saver.ts";
 import { decodePiece, encodePiece, foldPieces, joined, type Splice, spliceBetween } from "../checkpoint/splice.ts";
-import { AgentmaticError } from "../errors.ts";
 import { isOverwrite } from "../graph/command.ts";
 import type { Plan } from "../graph/plan.ts";
+import { migrated, tasksOf } from "./migrate.ts";
 import { emptySnapshot, type Snapshot } from "./snapshot.ts";
 import type { TaskResult } from "./step.ts";
 
@@ -53,6 +53,16 @@ export interface CheckpointFields {
   readonly caller?: string;
   readonly atMs: number;
 }
+
+export interface Loaded {
+  readonly snapshot: Snapshot;
+  /** Channels whose value the store does not have like this. */
+  readonly changed: ReadonlySet<string>;
+  /** Tasks whose stored results are of another version's channels. */
+  readonly outdated: ReadonlySet<string>;
+}
+
+const nothingElse: ReadonlySet<string> = new Set();
 
 export class Ledger {
   readonly #plan: Plan;
@@ -106,11 +116,11 @@ export class Ledger {
   }
 
   /** The snapshot of a stored checkpoint, migrated where another version of the graph wrote it. */
-  load(checkpoint: Checkpoint): { readonly snapshot: Snapshot; readonly changed: ReadonlySet<string> } {
+  load(checkpoint: Checkpoint): Loaded {
     const plan = this.#plan;
     const body = decodeBody(checkpoint);
     const migrates = plan.migrate !== undefined && body.version !== undefined && body.version !== plan.version;
-    const values: Record<string, unknown> = { ...emptySnapshot(plan).values };
+    const values: Record<string, unknown> = migrates ? {} : { ...emptySnapshot(plan).values };
     this.#entries.clear();
     for (const [name, bytes] of Object.entries(checkpoint.values)) {
       if (!plan.channels.has(name) && !migrates) continue;
@@ -121,38 +131,11 @@ export class Ledger {
     const { next, sends, joins, deferred = [] } = body;
     const { checkpointId, step } = checkpoint;
     const snapshot: Snapshot = { checkpointId, step, values, next, sends, joins, deferred };
-    if (!migrates) return { snapshot, changed: new Set() };
-    return this.#migrate(snapshot, body.version ?? "");
-  }
-
-  #migrate(from: Snapshot, version: string): { snapshot: Snapshot; changed: ReadonlySet<string> } {
-    const plan = this.#plan;
-    let migrated: { values: Readonly<Record<string, unknown>>; next: readonly string[] };
-    try {
-      migrated = plan.migrate!({ values: from.values, next: from.next }, { from: version, to: plan.version });
-    } catch (thrown) {
-      const why = AgentmaticError.from(thrown).message;
-      throw new AgentmaticError(
-        "FailedPrecondition",
-        `graph "${plan.name}": migrate from version ${version} threw: ${why}`,
-        {
-          cause: thrown,
-        },
-      );
-    }
-    if (typeof migrated?.values !== "object" || !Array.isArray(migrated.next)) {
-      throw new AgentmaticError("FailedPrecondition", `graph "${plan.name}": migrate must return { values, next }`);
-    }
-    for (const name of Object.keys(migrated.values)) {
-      if (plan.channels.has(name)) continue;
-      throw new AgentmaticError(
-        "FailedPrecondition",
-        `graph "${plan.name}": migrate returned "${name}", which is no channel`,
-      );
-    }
+    if (!migrates) return { snapshot, changed: nothingElse, outdated: nothingElse };
+    const now = migrated(plan, snapshot, body.version ?? "");
+    // All of it is written with the next checkpoint.
     this.#entries.clear();
-    const values = { ...emptySnapshot(plan).values, ...migrated.values };
-    return { snapshot: { ...from, values, next: [...migrated.next] }, changed: new Set(Object.keys(values)) };
+    return { snapshot: now, changed: new Set(Object.keys(now.values)), outdated: tasksOf(snapshot, checkpoint.ns) };
   }
 
   #write(

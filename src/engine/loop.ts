@@ -9,6 +9,7 @@ import { commandsOf } from "./commands.ts";
 import { type CommitParts, NoJournal } from "./journal.ts";
 import { addWritten, type CheckpointFields, Ledger } from "./ledger.ts";
 import { stepLimit } from "./limit.ts";
+import { current } from "./migrate.ts";
 import { Outside } from "./outside.ts";
 import { storedUpdate } from "./report.ts";
 import type { Place, RunScope } from "./scope.ts";
@@ -102,11 +103,11 @@ export class GraphLoop {
   /** Takes a stored checkpoint for where the graph stands. */
   load(stored: StoredCheckpoint, own: boolean): void {
     const { checkpoint } = stored;
-    const { snapshot, changed } = this.#ledger.load(checkpoint);
+    const { snapshot, changed, outdated } = this.#ledger.load(checkpoint);
     this.#snapshot = snapshot;
     this.#unwritten = changed;
     this.#storedId = checkpoint.checkpointId;
-    this.#beside = stored.writes;
+    this.#beside = current(stored.writes, outdated);
     if (own) this.#taken = decodeBody(checkpoint).taken;
     this.#apply(commandsOf(checkpoint.checkpointId, stored.writes));
   }

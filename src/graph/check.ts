@@ -91,7 +91,8 @@ function checkReachable({ nodes, defaults }: Draft, ways: Ways, graph: string): 
     for (const index of ways.joinsFrom.get(name) ?? []) if (--missing[index]! === 0) reach(ways.joins[index]!.target);
   }
   const stuck = ways.joins.find(
-    ({ sources, target }) => !reached.has(target) && sources.some((one) => reached.has(one)),
+    ({ sources, target }) =>
+      !reached.has(target) && sources.some((one) => reached.has(one)) && !sources.every((one) => reached.has(one)),
   );
   if (stuck) throw neverFires(stuck, reached, graph);
   const lost = nodes.find(({ name }) => !reached.has(name));

@@ -72,8 +72,15 @@ export interface StoredState {
   readonly values: Readonly<Record<string, unknown>>;
   /** Nodes that are due, by name. */
   readonly next: readonly string[];
+  /** Single calls that are due, as `Send` made them. This and what follows stays as it is where it is not returned. */
+  readonly sends?: readonly { readonly node: string; readonly args: unknown }[];
+  /** Joins that are half done, as `"left+right>target"`, with those of their sources that have finished. */
+  readonly joins?: Readonly<Record<string, readonly string[]>>;
+  /** Nodes that wait until nothing else is due. */
+  readonly deferred?: readonly string[];
 }
 
+/** Called for every checkpoint of another version that is read, each time: a pure function, without promises. */
 export type Migrate = (stored: StoredState, versions: { readonly from: string; readonly to: string }) => StoredState;
 export type Predicate = (state: never, next: readonly string[]) => boolean;
 

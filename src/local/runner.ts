@@ -89,12 +89,12 @@ export class LocalRunner implements Runner {
       const active = mine.active ? mine : await this.#activeRun(threadId);
       const own = active?.spec.runId === runId;
       if (active && this.#mayExecute(active, own && created, watch)) {
-        const end = own
-          ? await this.#attempt(active, request, outlet, signal, control)
-          : await this.#attempt(active, request);
-        if (own && end && isTerminal(end.status)) return end;
+        if (own) {
+          const end = await this.#attempt(active, request, outlet, signal, control);
+          if (end && isTerminal(end.status)) return end;
+        } else await this.#orOver(this.#attempt(active, request), mine, signal);
       } else {
-        strangers = active && this.#inTheWay(active) ? strangers + 1 : 0;
+        strangers = active ? this.#inTheWay(active, watch, strangers) : 0;
         if (strangers > strangerPolls) return await this.#blocked(runId, active!);
         if (signal?.aborted) await this.#cancel(runId);
         await this.#expire(mine);
@@ -120,20 +120,28 @@ export class LocalRunner implements Runner {
     return watch.still(spec.runId, `${state.attempt} ${state.lease}`);
   }
 
-  /** Of another graph, begun by nobody, and no coordinator's. */
-  #inTheWay(record: RunRecord): boolean {
-    return !this.#serves(record) && record.state.status === "queued" && record.state.coordinator === null;
+  /**
+   * Looks in a row at a run of another graph that is no coordinator's: begun by nobody, or by a process that is gone, as
+   * is certain once it has stood still for a whole lease.
+   */
+  #inTheWay(record: RunRecord, watch: StillWatch, looks: number): number {
+    const { status, coordinator, attempt, lease } = record.state;
+    if (this.#serves(record) || coordinator !== null) return 0;
+    if (status === "queued") return looks + 1;
+    watch.round();
+    return watch.still(record.spec.runId, `${attempt} ${lease}`) ? Number.POSITIVE_INFINITY : 0;
   }
 
+  /** A run of another version is gone on with where the graph says how. */
   #serves({ spec }: RunRecord): boolean {
-    const { name, version } = this.#options.plan;
-    return spec.graph.name === name && spec.graph.version === version;
+    const { name, version, migrate } = this.#options.plan;
+    return spec.graph.name === name && (spec.graph.version === version || migrate !== undefined);
   }
 
   /** Before this run there is one on the thread that this process cannot execute, and nobody else does. */
   async #blocked(runId: string, { spec }: RunRecord): Promise<RunEnd> {
     const { name, version } = this.#options.plan;
-    const text = `thread ${spec.threadId} is held by run ${spec.runId} of graph ${spec.graph.name} version ${spec.graph.version}, which nobody executes; this process has ${name} version ${version}`;
+    const text = `thread ${spec.threadId} is held by run ${spec.runId} of graph ${spec.graph.name} version ${spec.graph.version}, which nobody executes; this process has ${name} version ${version}: end it with its own version, or compile with migrate`;
     const error = errorValue(new AgentmaticError("FailedPrecondition", text));
     const record = await this.#change(runId, (mine) => endState(mine, "failed", { checkpointId: null, error }));
     return await this.#ended(record);
@@ -203,6 +211,25 @@ export class LocalRunner implements Runner {
   async #bury(record: RunRecord, { poison, history }: RunState): Promise<undefined> {
     await this.#options.saver.updateRun(record.spec.runId, deadState(record, poison, history));
     return undefined;
+  }
+
+  /** Waits for the run before this one, which goes on by itself where this one is cancelled or its time is over. */
+  async #orOver(other: Promise<unknown>, { spec }: RunRecord, signal: AbortSignal | undefined): Promise<void> {
+    const { clock, timers } = this.#options.ports;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { deadlineMs, createdAtMs } = spec;
+    const leftMs = deadlineMs === undefined ? undefined : Math.max(0, createdAtMs + deadlineMs - clock.wallMs());
+    const cancel = leftMs === undefined ? () => {} : timers.after(leftMs, resolve);
+    const onAbort = () => resolve();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    if (signal?.aborted) resolve();
+    try {
+      await Promise.race([other, promise]);
+    } finally {
+      cancel();
+      signal?.removeEventListener("abort", onAbort);
+      other.catch(() => undefined);
+    }
   }
 
   /** Its time may be over before its turn has come. */

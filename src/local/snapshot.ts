@@ -5,6 +5,7 @@ import { type OpenInterrupt, pendingInterrupts, readInterrupts } from "../checkp
 import type { Saver, StoredCheckpoint } from "../checkpoint/saver.ts";
 import { commandsOf } from "../engine/commands.ts";
 import { Ledger } from "../engine/ledger.ts";
+import { current } from "../engine/migrate.ts";
 import { resultOf } from "../engine/report.ts";
 import { nestedNs, threadNs } from "../engine/scope.ts";
 import { nothing, type Snapshot, shownOf } from "../engine/snapshot.ts";
@@ -60,10 +61,10 @@ export async function readSnapshot<S extends ChannelSpec>(
   stored: StoredCheckpoint,
   saver?: Saver,
 ): Promise<StateSnapshot<S>> {
-  const { checkpoint, writes } = stored;
+  const { checkpoint } = stored;
   const { threadId, ns, checkpointId, parentId, runId, step } = checkpoint;
   const { source, atMs } = decodeBody(checkpoint);
-  const snapshot = snapshotOf(plan, stored);
+  const { snapshot, writes } = standing(plan, stored);
   const done = new Map(writes.filter(({ kind }) => kind === "done").map((write) => [write.taskId, write]));
   const due = plannable(plan, [...snapshot.next, ...nodesOf(snapshot.sends)]) ? planTasks(plan, snapshot, ns) : [];
   const tasks: TaskSnapshot[] = [];
@@ -87,9 +88,19 @@ export async function readSnapshot<S extends ChannelSpec>(
 }
 
 /** Where a graph stands at a checkpoint: with what callers gave it together with an answer. */
-export function snapshotOf(plan: Plan, { checkpoint, writes }: StoredCheckpoint): Snapshot {
-  const loaded = new Ledger(plan).load(checkpoint).snapshot;
-  return applyCommands(plan, loaded, commandsOf(checkpoint.checkpointId, writes)).snapshot;
+export function snapshotOf(plan: Plan, stored: StoredCheckpoint): Snapshot {
+  return standing(plan, stored).snapshot;
+}
+
+function standing(
+  plan: Plan,
+  { checkpoint, writes }: StoredCheckpoint,
+): Pick<StoredCheckpoint, "writes"> & {
+  readonly snapshot: Snapshot;
+} {
+  const { snapshot, outdated } = new Ledger(plan).load(checkpoint);
+  const commands = commandsOf(checkpoint.checkpointId, writes);
+  return { snapshot: applyCommands(plan, snapshot, commands).snapshot, writes: current(writes, outdated) };
 }
 
 /** A thread of another version may have nodes due that this one does not know: its state can be read nevertheless. */
