@@ -130,22 +130,25 @@ function withoutExtra(parts: unknown[], mode: StreamMode, resumed: boolean): unk
 
 const modes: StreamMode[] = ["values", "updates", "custom", "tasks", "checkpoints", "debug"];
 
-for (const subgraphs of [false, true]) {
-  for (const mode of modes) {
-    test(`${mode}${subgraphs ? " with subgraphs" : ""}: the same as LangGraph.js, up to a question and after it`, async () => {
-      const config = { configurable: { thread_id: "t" }, streamMode: mode, subgraphs };
-      const [mine, peer] = [build(ours), build(theirs)];
-      const before = await collect(mine, { sum: 1 }, config);
-      const peerBefore = withoutExtra(await collect(peer, { sum: 1 }, config), mode, false);
-      expect(ownOrder(before)).toEqual(ownOrder(peerBefore));
-      const after = await collect(mine, new Command({ resume: "me" }), config);
-      const peerAfter = withoutExtra(await collect(peer, new theirs.Command({ resume: "me" }), config), mode, true);
-      expect(after).toEqual(peerAfter);
-      expect(plain((await mine.getState(config)).values)).toEqual(plain((await peer.getState(config)).values));
-      expect(before.length).toBeGreaterThan(1);
-    });
-  }
-}
+const ways = modes.flatMap((mode) =>
+  [false, true].map((subgraphs) => [mode, subgraphs ? "with" : "without", subgraphs] as const),
+);
+
+test.each(ways)(
+  "%s %s subgraphs: the same as LangGraph.js, up to a question and after it",
+  async (mode, _with, subgraphs) => {
+    const config = { configurable: { thread_id: "t" }, streamMode: mode, subgraphs };
+    const [mine, peer] = [build(ours), build(theirs)];
+    const before = await collect(mine, { sum: 1 }, config);
+    const peerBefore = withoutExtra(await collect(peer, { sum: 1 }, config), mode, false);
+    expect(ownOrder(before)).toEqual(ownOrder(peerBefore));
+    const after = await collect(mine, new Command({ resume: "me" }), config);
+    const peerAfter = withoutExtra(await collect(peer, new theirs.Command({ resume: "me" }), config), mode, true);
+    expect(after).toEqual(peerAfter);
+    expect(plain((await mine.getState(config)).values)).toEqual(plain((await peer.getState(config)).values));
+    expect(before.length).toBeGreaterThan(1);
+  },
+);
 
 /** The first checkpoint of a graph has no parent here: it is the input's. */
 function ownOrder(parts: unknown[]): unknown[] {
