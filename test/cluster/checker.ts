@@ -3,6 +3,7 @@
  * not be. The state itself names the executions whose writes are in it, so nothing here rests on the store's own keys.
  */
 import { decodeValue } from "../../src/checkpoint/codec.ts";
+import { decodeChannel } from "../../src/checkpoint/ended.ts";
 import type { Saver, StoredCheckpoint } from "../../src/checkpoint/saver.ts";
 import { isTerminal, type RunRecord } from "../../src/run/record.ts";
 import type { Mark, Start, WitnessLine } from "./witness.ts";
@@ -245,8 +246,8 @@ async function readCheckpoints(saver: Saver, threadId: string): Promise<StoredCh
 }
 
 function trailOf({ checkpoint }: StoredCheckpoint): StoredTrail {
-  const { checkpointId, parentId, step, seq, epoch, values } = checkpoint;
-  const trail = values.trail ? (decodeValue(values.trail) as Mark[]) : [];
+  const { checkpointId, parentId, step, seq, epoch, pieces, values } = checkpoint;
+  const trail = values.trail ? (decodeChannel(values.trail, pieces.trail ?? []) as Mark[]) : [];
   return { checkpointId, parentId, step, seq, epoch, trail };
 }
 
