@@ -200,3 +200,23 @@ test("events that nobody reads do not pile up without bound within a step", { ti
   for await (const _event of handle.events) break;
   expect(kept).toBeLessThan(50_000_000);
 });
+
+test("a run whose time is over before its turn ends then, whoever executes the one before it", async () => {
+  const store = new MemoryStore();
+  let release = () => {};
+  const graph = () =>
+    new StateGraph({ log: list() })
+      .addNode("hold", async () => {
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        return { log: ["held"] };
+      })
+      .addEdge(START, "hold")
+      .compile({ name: "g", checkpointer: new MemorySaver({ store }) });
+  const first = graph().invoke({}, { threadId: "t" });
+  const late = graph().invoke({}, { threadId: "t", timeout: 100 });
+  await expect(late).rejects.toMatchObject({ code: "DeadlineExceeded", message: /waited for another run/ });
+  release();
+  expect(await first).toEqual({ log: ["held"] });
+});
