@@ -73,7 +73,7 @@ function describe(error: unknown): string {
     : show(error);
 }
 
-function show(value: unknown): string {
+export function show(value: unknown): string {
   const text = JSON.stringify(value, (_, part: unknown) =>
     part instanceof Uint8Array ? `bytes ${part.slice(0, 32)}` : part,
   );

@@ -1,39 +1,24 @@
-/** A model that speaks the provider interface and answers from a script, by how many answers the prompt has already. */
+/** The scripted model of `agentmatic/testing`, and what the agents' tests ask of it. */
 import type {
-  LanguageModelV4,
   LanguageModelV4CallOptions,
   LanguageModelV4Content,
   LanguageModelV4GenerateResult,
   LanguageModelV4Prompt,
   LanguageModelV4ToolResultPart,
 } from "@ai-sdk/provider";
+import { type ScriptedModel, scriptedModel } from "../../../src/testing/mod.ts";
 
+export type { ScriptedModel } from "../../../src/testing/mod.ts";
 export type Answer = string | readonly LanguageModelV4Content[];
 
-export interface ScriptedModel extends LanguageModelV4 {
-  /** What it was asked, in order. */
-  readonly calls: LanguageModelV4CallOptions[];
-}
-
+/** By how many answers the prompt has already; streaming is not expected. */
 export function scripted(
   answers: readonly Answer[],
   onCall?: (options: LanguageModelV4CallOptions) => void | Promise<void>,
 ): ScriptedModel {
-  const calls: LanguageModelV4CallOptions[] = [];
+  const model = scriptedModel(answers, onCall ? { onCall } : {});
   return {
-    specificationVersion: "v4",
-    provider: "test",
-    modelId: "scripted",
-    supportedUrls: {},
-    calls,
-    doGenerate: async (options) => {
-      calls.push(structuredClone({ ...options, abortSignal: undefined }));
-      await onCall?.(options);
-      const turn = options.prompt.filter(({ role }) => role === "assistant").length;
-      const answer = answers[turn];
-      if (answer === undefined) throw new Error(`the script has no answer ${turn}`);
-      return resultOf(typeof answer === "string" ? [{ type: "text", text: answer }] : answer);
-    },
+    ...model,
     doStream: async () => {
       throw new Error("streaming was not expected");
     },

@@ -71,7 +71,7 @@ test("a question that follows up on others is condensed for the search, and nobo
   // The script goes by the answers in the prompt, and the condensing prompt has none.
   const answers = ["At 95 [2].", "At what temperature is green tea brewed?", "At 80 [1]."];
   llm.doGenerate = async (options) => {
-    llm.calls.push(options);
+    llm.calls.push({ ...options, streamed: false, turn: 0 });
     return resultOf([{ type: "text", text: answers[llm.calls.length - 1]! }]);
   };
   await ask("How hot is coffee?", { threadId: "t" });
