@@ -27,7 +27,8 @@ export interface Question {
 }
 
 export interface ScenarioOptions {
-  readonly plan: Plan;
+  /** Called for each process. */
+  readonly plan: () => Plan;
   readonly open: () => Saver;
   readonly ports: Ports;
   readonly cut: Cut | undefined;
@@ -48,7 +49,7 @@ export class Scenario {
   readonly #options: ScenarioOptions;
   readonly #front: Saver;
   readonly #watch: NodeWatch = new NodeWatch();
-  readonly #plan: Plan;
+  #plan: Plan;
   #process: Saver;
   /** Tasks whose results the store has, by id, and supersteps that are over. */
   readonly #finished: Set<string> = new Set();
@@ -62,8 +63,8 @@ export class Scenario {
 
   constructor(options: ScenarioOptions) {
     this.#options = options;
-    this.#plan = this.#watch.watched(options.plan);
     this.#front = options.open();
+    this.#plan = this.#watch.watched(options.plan());
     this.#process = this.#newProcess();
   }
 
@@ -113,10 +114,10 @@ export class Scenario {
 
   /** Brings a run to its end, on a second process where the first one dies. */
   async #runToEnd(runId: string, what: Pick<RunRequest, "kind" | "input">): Promise<RunRecord> {
-    const { ports, settings, maxSteps, plan } = this.#options;
+    const { ports, settings, maxSteps } = this.#options;
     const encoded = encodeSettings(settings);
     const spec = await makeSpec(
-      { runId, threadId, graph: plan, maxSteps, ...what, ...(encoded ? { settings: encoded } : {}) },
+      { runId, threadId, graph: this.#plan, maxSteps, ...what, ...(encoded ? { settings: encoded } : {}) },
       ports,
     );
     let { record } = await this.#front.admit({ spec, coordinator: null, whenBusy: "reject" });
@@ -126,6 +127,7 @@ export class Scenario {
       record = (await this.#front.getRun(runId))!;
       if (dying && this.died !== undefined) {
         await this.#watch.quiet(ports.timers);
+        this.#plan = this.#watch.watched(this.#options.plan());
         this.#process = this.#newProcess();
       }
       if (isTerminal(record.state.status)) return record;

@@ -16,9 +16,14 @@ import { type Question, Scenario } from "./crash-scenario.ts";
 /** A fresh store: each call of what it gives is a client of that store, as another process would have one. */
 export type OpenStore = () => (() => Saver) | Promise<() => Saver>;
 
+/** A compiled graph is one, and so is an entrypoint. */
+interface Planned {
+  readonly plan: Plan;
+}
+
 export interface CrashOptions {
-  /** A compiled graph, an entrypoint, or whatever else has a plan. */
-  readonly graph: { readonly plan: Plan };
+  /** A compiled graph, an entrypoint, or a function that gives each process one of its own. */
+  readonly graph: Planned | (() => Planned);
   readonly input: unknown;
   /**
    * What each run that waits is answered, in order, or a function of its questions. Several at once are answered by id:
@@ -71,8 +76,7 @@ const writesLimit = 100_000;
 export async function checkCrashes(options: CrashOptions): Promise<CrashReport> {
   const { writesMax = writesMaxDefault } = options;
   checkCount("writesMax", writesMax, 1, writesLimit);
-  const plan = options.graph?.plan;
-  if (!(plan?.nodes instanceof Map)) throw invalid("graph", "must be a compiled graph");
+  const plan = planOf(options);
   const alone = await run(options, plan, undefined);
   const again = await run(options, plan, undefined);
   const unsteady = difference(again.outcome, alone.outcome);
@@ -124,7 +128,7 @@ async function run(options: CrashOptions, plan: Plan, cut: Cut | undefined): Pro
   );
   const open = await store();
   const scenario = new Scenario({
-    plan,
+    plan: () => planOf(options),
     open,
     ports,
     cut,
@@ -147,6 +151,12 @@ async function run(options: CrashOptions, plan: Plan, cut: Cut | undefined): Pro
     cut: scenario.died,
     repeated: scenario.repeated,
   };
+}
+
+function planOf({ graph }: CrashOptions): Plan {
+  const plan = (typeof graph === "function" ? graph() : graph)?.plan;
+  if (!(plan?.nodes instanceof Map)) throw invalid("graph", "must be a compiled graph");
+  return plan;
 }
 
 function isVirtual(ports: Ports): ports is VirtualPorts {

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { createReactAgent, MemorySaver, MemoryStore, type Ports, systemPorts, tool } from "../../../src/mod.ts";
+import { checkCrashes } from "../../../src/testing/mod.ts";
 import { until } from "../../support/wait.ts";
 import { callOf, scripted } from "./model.ts";
 
@@ -111,8 +112,11 @@ test("killed between two tool calls: the finished one is not made again, the oth
   expect(ran.sort()).toEqual(["first t/r.1|tools#0/1", "first t/r.1|tools#1/2", "second t/r.1|tools#0/1"]);
 });
 
-test("killed after whatever write, in an agent and in one inside its tool: the same conversation and account", async () => {
-  const make = (saver: MemorySaver, ports: Ports, done: string[]) => {
+test("killed at whatever write, in an agent and in one inside its tool: the same conversation and account", async () => {
+  const done: string[] = [];
+  let calls = 0;
+  const asked: number[] = [];
+  const make = () => {
     const look = tool({
       name: "look",
       description: "Looks",
@@ -122,7 +126,8 @@ test("killed after whatever write, in an agent and in one inside its tool: the s
         return "seen";
       },
     });
-    const inside = scripted([[callOf("i", "look", {})], "found"]);
+    const count = () => void calls++;
+    const inside = scripted([[callOf("i", "look", {})], "found"], count);
     const inner = createReactAgent({ name: "inner", llm: inside, tools: [look] });
     const help = tool({
       name: "help",
@@ -133,38 +138,25 @@ test("killed after whatever write, in an agent and in one inside its tool: the s
         return { said: end.messages.at(-1)!.content };
       },
     });
-    const llm = scripted([[callOf("1", "help", {}), callOf("2", "look", {})], "done"]);
-    const graph = createReactAgent({ name: "outer", llm, tools: [help, look], checkpointer: saver, ports });
-    return { graph, calls: () => llm.calls.length + inside.calls.length };
+    const llm = scripted([[callOf("1", "help", {}), callOf("2", "look", {})], "done"], count);
+    return createReactAgent({ name: "outer", llm, tools: [help, look] });
   };
-  const undisturbed: string[] = [];
-  const whole = make(new MemorySaver(), hasty(), undisturbed);
-  const { usage, messages } = await whole.graph.invoke(question, at);
-  expect(usage).toMatchObject({ calls: 4, inputTokens: 4 });
-  let kills = 0;
-  for (const kind of ["commit", "putWrites"] as const) {
-    for (let nth = 1; ; nth++) {
-      const store = new MemoryStore();
-      const done: string[] = [];
-      const { saver, ports, isDead } = doomed(store, kind, nth);
-      const first = make(saver, ports, done);
-      let ended = false;
-      void first.graph.invoke(question, at).then(() => {
-        ended = true;
-      });
-      await until(() => isDead() || ended, { what: `write ${nth} of ${kind}, or the end` });
-      if (!isDead()) break;
-      kills++;
-      const second = make(new MemorySaver({ store }), hasty(), done);
-      const end = await second.graph.invoke(question, at);
-      const where = `killed after ${kind} ${nth}`;
-      expect(end.messages, where).toEqual(messages);
-      expect(end.usage, where).toEqual(usage);
+  const report = await checkCrashes({
+    graph: make,
+    input: question,
+    reset: () => {
+      done.length = 0;
+      calls = 0;
+    },
+    effects: () => {
+      asked.push(calls);
       // What was in flight ran again under its key; there is no other.
-      expect([...new Set(done)].sort(), where).toEqual([...undisturbed].sort());
-      // At most one model call of each agent was in flight.
-      expect(first.calls() + second.calls(), where).toBeLessThanOrEqual(6);
-    }
-  }
-  expect(kills).toBeGreaterThan(5);
+      return [...new Set(done)].sort();
+    },
+  });
+  expect(report.values).toMatchObject({ usage: { calls: 4, inputTokens: 4 } });
+  expect(report.cuts).toBeGreaterThan(10);
+  expect(asked[0]).toBe(4);
+  // At most one model call of each agent was in flight.
+  expect(Math.max(...asked)).toBeLessThanOrEqual(6);
 });
