@@ -112,7 +112,7 @@ test("killed between two tool calls: the finished one is not made again, the oth
   expect(ran.sort()).toEqual(["first t/r.1|tools#0/1", "first t/r.1|tools#1/2", "second t/r.1|tools#0/1"]);
 });
 
-test("killed at whatever write, in an agent and in one inside its tool: the same conversation and account", async () => {
+test("killed after whatever write, in an agent and in one inside its tool: the same conversation and account", async () => {
   const done: string[] = [];
   let calls = 0;
   const asked: number[] = [];
