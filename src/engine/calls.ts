@@ -106,14 +106,17 @@ class Call {
     const { name } = this.#given;
     const { plan } = place;
     const subject = { scope, graph: plan.name, version: plan.version, node: name, cache: plan.cache };
+    let tried: TaskContext | undefined;
     const result = await underPolicies(
       { ...subject, input: () => this.#args },
       this.#given.policies,
-      (attempt, timed) => {
+      async (attempt, timed) => {
+        if (tried) await tried.abandon();
         const context = this.#context(attempt);
+        tried = context;
         if (timed) context.during(timed);
         const async = asyncContext();
-        return Promise.resolve(async ? async.run(context, work) : work());
+        return await (async ? async.run(context, work) : work());
       },
     );
     scope.stop.check();
@@ -143,7 +146,7 @@ class Call {
       await scope.journal.save([write]);
     } catch (thrown) {
       // The store's word ends the attempt, whatever the caller would make of it.
-      if (thrown instanceof Outside) scope.stop.stop(thrown);
+      if (thrown instanceof Outside) scope.stop.root.stop(thrown);
       throw thrown;
     }
   }
@@ -158,7 +161,7 @@ class Call {
       scope,
       place: here,
       task: { id: this.#id, node: { name }, ...(task.index === undefined ? {} : { index: task.index }) },
-      within: { node: task.node.name, position: around.positionOf(this.#index) },
+      within: { node: task.node.name, position: around.positionOf(this.#index), context: around },
       retryAttempt,
       trace,
       call: durableCall({ scope, place: here, task, results, trace }),

@@ -16,6 +16,7 @@ import { interruptId } from "./answers.ts";
 import { eventOf } from "./report.ts";
 import { nestedNs, type Place, type RunScope, threadNs } from "./scope.ts";
 import type { Task } from "./step.ts";
+import type { Stop } from "./stop.ts";
 
 type Stream = (data: unknown) => void;
 
@@ -37,7 +38,7 @@ export interface ContextFields {
   readonly retryAttempt: number;
   readonly trace: TraceContext | undefined;
   /** Of a durable call: the node in which it stands, and where. */
-  readonly within?: { readonly node: string; readonly position: string };
+  readonly within?: { readonly node: string; readonly position: string; readonly context: TaskContext };
   /** Runs a durable call of this task. */
   readonly call: (
     context: TaskContext,
@@ -61,6 +62,11 @@ export class TaskContext implements NodeContext {
   input: unknown = undefined;
   /** Calls and graphs that were started inside this task. */
   readonly children: Promise<unknown>[] = [];
+  readonly #graphs: Promise<unknown>[] = [];
+  /** Ends the graphs that this try has started; there while any of them is at work. */
+  #inner: Stop | undefined;
+  #open = 0;
+  #abandoned = false;
 
   constructor(fields: ContextFields) {
     this.#fields = fields;
@@ -108,7 +114,7 @@ export class TaskContext implements NodeContext {
     return `${thread}/${this.taskId}`;
   }
   get signal(): AbortSignal {
-    return this.#signal ?? this.#fields.scope.stop.signal;
+    return this.#signal ?? this.#fields.within?.context.signal ?? this.#fields.scope.stop.signal;
   }
   get config(): Readonly<Record<string, unknown>> {
     return this.#fields.scope.config;
@@ -151,7 +157,12 @@ export class TaskContext implements NodeContext {
     return (chunk, metadata = {}) => this.#streamMessage(chunk, metadata);
   }
   get heartbeat(): () => void {
-    return () => this.#heartbeat?.();
+    return () => {
+      this.#heartbeat?.();
+      const { within, scope } = this.#fields;
+      if (within) within.context.heartbeat();
+      else scope.around?.heartbeat();
+    };
   }
   get toolSpan(): NodeContext["toolSpan"] {
     return (tool, callId) => this.#toolSpan(tool, callId);
@@ -173,6 +184,16 @@ export class TaskContext implements NodeContext {
     this.#progress = () => scope.progress();
   }
 
+  /**
+   * The try has failed: graphs that it has started stop, and have done so when this resolves. Another try would meet them
+   * at work on the same checkpoints.
+   */
+  async abandon(): Promise<void> {
+    this.#abandoned = true;
+    this.#inner?.stop(tryIsOver());
+    await Promise.allSettled(this.#graphs);
+  }
+
   /** Names the n-th call of its kind within the node. */
   positionOf(index: number): string {
     const { within } = this.#fields;
@@ -186,14 +207,55 @@ export class TaskContext implements NodeContext {
     const node = within?.node ?? this.node;
     const ns = state === "thread" ? threadNs(place, node, position) : nestedNs(place, node, task.index, position);
     const fresh = state !== "thread" && place.fresh && retryAttempt === 1;
-    return scope.nest({ scope, plan, state, input, ns, caller: this.taskId, fresh, trace });
+    if (this.#abandoned) return Promise.reject(tryIsOver());
+    const around = { heartbeat: this.heartbeat, progress: () => this.#alive() };
+    const own: RunScope = { ...scope, stop: this.#enter(), around };
+    const work = scope.nest({ scope: own, plan, state, input, ns, caller: this.taskId, fresh, trace });
+    const leave = () => this.#leave();
+    work.then(leave, leave);
+    this.#keep(work);
+    return work;
+  }
+
+  #enter(): Stop {
+    this.#open++;
+    if (this.#inner) return this.#inner;
+    const { within, scope } = this.#fields;
+    const inner = (within ? within.context.#enter() : scope.stop).branch();
+    this.#inner = inner;
+    const signal = this.#signal;
+    if (signal?.aborted) inner.stop(signal.reason);
+    else signal?.addEventListener("abort", () => inner.stop(signal.reason), { once: true });
+    return inner;
+  }
+
+  #leave(): void {
+    if (--this.#open > 0) return;
+    this.#inner?.release();
+    this.#inner = undefined;
+    const { within } = this.#fields;
+    if (within) within.context.#leave();
+  }
+
+  #keep(work: Promise<unknown>): void {
+    this.#graphs.push(work);
+    const { within } = this.#fields;
+    if (within) within.context.#keep(work);
+  }
+
+  /** A sign of life, of this task and of those around it. */
+  #alive(): void {
+    this.#progress?.();
+    const { within, scope } = this.#fields;
+    if (within) within.context.#alive();
+    else scope.around?.progress();
   }
 
   #invoke(graph: Nestable, input: unknown): Promise<unknown> {
     if (typeof (graph?.plan as Partial<Plan> | undefined)?.nodes?.get !== "function") {
       return Promise.reject(new AgentmaticError("InvalidArgument", "graph: must be a compiled graph"));
     }
-    this.#progress?.();
+    this.#alive();
     return this.nested(graph.plan as Plan, graph.subgraphState, input);
   }
 
@@ -215,12 +277,12 @@ export class TaskContext implements NodeContext {
   }
 
   #stream(data: unknown): void {
-    this.#progress?.();
+    this.#alive();
     if (this.#fields.scope.wants("custom")) this.#emit("custom", data);
   }
 
   #streamMessage(chunk: unknown, metadata: Readonly<Record<string, unknown>>): void {
-    this.#progress?.();
+    this.#alive();
     if (!this.#fields.scope.wants("messages")) return;
     const own = { graph: this.graph, node: this.node, step: this.step, taskId: this.taskId, ns: this.ns };
     this.#emit("messages", [chunk, { ...metadata, ...own }]);
@@ -243,6 +305,10 @@ export class TaskContext implements NodeContext {
     };
     return scope.spans.start("agentmatic.tool.call", attributes, trace);
   }
+}
+
+function tryIsOver(): AgentmaticError {
+  return new AgentmaticError("Cancelled", "the try that started this graph is over");
 }
 
 const noContext: Readonly<Record<string, unknown>> = Object.freeze({});

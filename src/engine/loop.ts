@@ -276,6 +276,7 @@ export class GraphLoop {
     this.#taken = taken;
     this.#beside = [];
     this.#fresh = true;
+    this.#scope.around?.progress();
     tellCommit(this.#scope, this.#plan, this.#ns, { seq, source, parentId, snapshot, outcomes });
   }
 

@@ -28,7 +28,7 @@ export async function runNested(call: NestedCall): Promise<unknown> {
     rest = (await begin(loop, scope, call)) ?? (await loop.run());
   } catch (thrown) {
     // The store's word, or the worker's: it ends the whole attempt, whatever the calling node makes of it.
-    if (thrown instanceof Outside) scope.stop.stop(thrown);
+    if (thrown instanceof Outside) scope.stop.root.stop(thrown);
     else if (loop.leftover.length > 0 && !scope.stop.stopped) await scope.journal.save(loop.leftover);
     throw fromGraph(thrown);
   }

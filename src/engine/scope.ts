@@ -38,6 +38,16 @@ export interface RunScope {
   readonly spans: Spans;
   readonly trace: TraceContext | undefined;
   readonly nest: (call: NestedCall) => Promise<unknown>;
+  /** Of a graph inside a task: what its nodes say of being at work is that task's sign of life as well. */
+  readonly around?: Signs;
+}
+
+/** Of life, for idle timeouts. */
+export interface Signs {
+  /** Said by a node itself. */
+  heartbeat(): void;
+  /** Seen in what it does. */
+  progress(): void;
 }
 
 /** A graph called by a task of another. */

@@ -213,6 +213,7 @@ export class Superstep {
     const { plan } = place;
     const { node } = task;
     let attempts = 0;
+    let tried: TaskContext | undefined;
     let failure = this.#storedFailure(task);
     if (!failure) {
       try {
@@ -220,13 +221,16 @@ export class Superstep {
         const subject = { scope, graph: plan.name, version: plan.version, node: node.name, input, cache: plan.cache };
         return await underPolicies(subject, policiesOf(node), async (retryAttempt, timed) => {
           attempts = retryAttempt;
+          if (tried) await tried.abandon();
           const context = this.context(task, trace, retryAttempt);
+          tried = context;
           if (timed) context.during(timed);
           const { result } = await runTask(plan, snapshot, task, context);
           return { result };
         });
       } catch (caught) {
         const thrown = ofPolicy(plan, node.name, caught);
+        if (tried && !passes(thrown)) await tried.abandon();
         if (!node.onError || passes(thrown) || scope.stop.stopped) throw thrown;
         failure = { error: errorValue(AgentmaticError.from(thrown)), attempts };
         // The node has failed for good: after a crash its handler goes on, and not the node.

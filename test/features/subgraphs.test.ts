@@ -9,8 +9,10 @@ import {
   Send,
   START,
   StateGraph,
+  systemPorts,
 } from "../../src/mod.ts";
 import { until } from "../support/wait.ts";
+import { virtualPorts, watched } from "../unit/policy/clock.ts";
 import { all, list, overheard, thread, ways } from "./stage.ts";
 
 const resume = (answer: unknown) => new Command({ resume: answer });
@@ -150,6 +152,115 @@ describe.each(ways)("$way", ({ kept }) => {
       .compile({ name: "outer", ...kept() });
     await expect(graph.invoke({}, thread)).rejects.toMatchObject({ code: "Timeout" });
     await until(() => stopped, { what: "the node inside is told" });
+  });
+
+  it("a try that is over stops the graphs it has started, before the next one begins", async () => {
+    const ran: string[] = [];
+    let tries = 0;
+    const first = Promise.withResolvers<void>();
+    const inner = new StateGraph({ log: list() })
+      .addNode("slow", async (_state, ctx) => {
+        const name = `try ${tries}`;
+        ctx.signal.addEventListener("abort", () => ran.push(`${name} stopped`), { once: true });
+        if (tries === 1) await first.promise;
+        return { log: [name] };
+      })
+      .addNode("then", () => {
+        ran.push("then");
+      })
+      .addEdge(START, "slow")
+      .addEdge("slow", "then")
+      .compile();
+    const policy = { timeout: 40, retryPolicy: { retryOn: ["Timeout"], initialInterval: 0, maxAttempts: 2 } };
+    const graph = new StateGraph({ log: list() })
+      .addNode(
+        "call",
+        async (_state, ctx) => {
+          tries++;
+          return (await ctx.invoke(inner, {})) as object;
+        },
+        policy,
+      )
+      .addNode("after", async () => {
+        // What the first try has left at work comes to its end now, and nothing follows it.
+        first.resolve();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      })
+      .addEdge(START, "call")
+      .addEdge("call", "after")
+      .compile(kept());
+    expect((await graph.invoke({}, thread)).log).toEqual(["try 2"]);
+    expect(ran.filter((one) => one !== "try 2 stopped")).toEqual(["try 1 stopped", "then"]);
+  });
+
+  it("a try that failed beside other calls stops those as well, also in a durable call", async () => {
+    const ran: string[] = [];
+    let tries = 0;
+    const gate = Promise.withResolvers<void>();
+    const slow = new StateGraph({ log: list() })
+      .addNode("wait", async () => {
+        if (tries === 1) await gate.promise;
+      })
+      .addNode("then", () => {
+        ran.push(`then in try ${tries}`);
+      })
+      .addEdge(START, "wait")
+      .addEdge("wait", "then")
+      .compile();
+    const graph = new StateGraph({ log: list() })
+      .addNode(
+        "call",
+        async (_state, ctx) => {
+          tries++;
+          const fails = async () => {
+            if (tries === 1) throw new Error("not yet");
+          };
+          await Promise.all([ctx.invoke(slow, {}), ctx.task("slow", async () => await slow.invoke({}, ctx)), fails()]);
+          return { log: [`try ${tries}`] };
+        },
+        { retryPolicy: { initialInterval: 0 } },
+      )
+      .addNode("after", async () => {
+        gate.resolve();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      })
+      .addEdge(START, "call")
+      .addEdge("call", "after")
+      .compile(kept());
+    expect((await graph.invoke({}, thread)).log).toEqual(["try 2"]);
+    expect(ran).toEqual(["then in try 2", "then in try 2"]);
+  });
+
+  it("signs of life inside are those of the calling node", async () => {
+    const { clock, ports } = virtualPorts();
+    const pause = () => new Promise<void>((resolve) => void clock.after(800, resolve));
+    const inner = new StateGraph({ log: list() })
+      .addSequence(["a", "b", "c"].map((name) => [name, pause] as const))
+      .addNode("speak", async (_state, ctx) => {
+        for (let i = 0; i < 3; i++) {
+          await pause();
+          ctx.heartbeat();
+        }
+      })
+      .addNode("silent", async () => await new Promise(() => undefined))
+      .addEdge(START, "a")
+      .addEdge("c", "speak")
+      .addEdge("speak", "silent")
+      .compile();
+    const graph = new StateGraph({ log: list() })
+      .addNode("call", async (_state, ctx) => (await ctx.invoke(inner, {})) as object, {
+        timeout: { idleTimeout: 1_000 },
+      })
+      .addEdge(START, "call")
+      .compile({ name: "outer", ports: { ...systemPorts, ...ports }, ...kept() });
+    const end = watched(graph.invoke({}, thread));
+    await clock.advance(6 * 800 + 999);
+    expect(end.state).toBe("pending");
+    await clock.advance(1);
+    expect(end.reason).toMatchObject({
+      code: "Timeout",
+      message: expect.stringContaining('graph "outer", node "call"'),
+    });
   });
 
   it("events come with subgraphs: true, each with the path of its graph", async () => {
