@@ -29,6 +29,12 @@ export interface SuperstepOptions {
   readonly trace: ContextFields["trace"];
 }
 
+/** `attempts`: 0 where it is there to be seen only, and the node runs again. */
+interface StoredFailure {
+  readonly error: ErrorValue;
+  readonly attempts: number;
+}
+
 type DoneData = [TaskResult["updates"], TaskResult["goto"], TaskResult["sends"], boolean?];
 
 export interface SuperstepResult {
@@ -50,6 +56,8 @@ export class Superstep {
   readonly #options: SuperstepOptions;
   readonly #outcomes: TaskOutcome[] = [];
   readonly #interrupted: TaskWrites[] = [];
+  /** What failed tasks threw, for whoever looks at the thread. */
+  readonly #errors: TaskWrites[] = [];
   readonly #interrupts: Interrupt[] = [];
   #waits = false;
   #unsaved: TaskWrites[] = [];
@@ -70,7 +78,7 @@ export class Superstep {
 
   /** What a superstep that failed leaves for the next try: what finished, and what was asked. */
   get unsaved(): readonly TaskWrites[] {
-    return [...this.#saving, ...this.#unsaved, ...this.#interrupted];
+    return [...this.#saving, ...this.#unsaved, ...this.#interrupted, ...this.#errors];
   }
 
   /** Rejects with the first task's error; the others are left to themselves. */
@@ -248,10 +256,11 @@ export class Superstep {
     return await handledOutcome(plan, node, returned);
   }
 
-  #storedFailure(task: Task): { readonly error: ErrorValue; readonly attempts: number } | undefined {
+  #storedFailure(task: Task): StoredFailure | undefined {
     if (!task.node.onError) return undefined;
     const write = this.#options.beside.find(({ kind, taskId }) => kind === "error" && taskId === task.id);
-    return write && (decodeValue(write.data) as { error: ErrorValue; attempts: number });
+    const failure = write && (decodeValue(write.data) as StoredFailure);
+    return failure && failure.attempts > 0 ? failure : undefined;
   }
 
   #finished(task: Task, { result, preview }: Pick<TaskOutcome, "result" | "preview">, span: Span, told: boolean): void {
@@ -273,7 +282,9 @@ export class Superstep {
         if (told) this.#tell(task, { result: {}, interrupts: [], error: errorValue(error) });
         // Answers stand beside the root graph's checkpoint: only there can one be taken back.
         const isHere = thrown instanceof RefusedAnswer && this.#options.place.ns === "";
-        throw isHere ? this.#refused(task, thrown) : thrown;
+        if (isHere) throw this.#refused(task, thrown);
+        if (!passes(thrown)) this.#noteError(task, error);
+        throw thrown;
       }
       this.#waits = true;
       const { interrupts } = thrown;
@@ -298,6 +309,17 @@ export class Superstep {
     } catch (thrown) {
       throw unstorableQuestion(this.#options.place.plan, thrown, node, interrupts);
     }
+  }
+
+  /**
+   * It travels with the run's last commit; a graph inside another has no commit of its own then. Where a handler is to go
+   * on after a crash, its node's failure is stored already.
+   */
+  #noteError(task: Task, error: AgentmaticError): void {
+    const { scope, place } = this.#options;
+    if (!scope.journal.keeps || scope.stop.stopped || place.ns !== "" || task.node.onError) return;
+    const failure: StoredFailure = { error: errorValue(error), attempts: 0 };
+    this.#errors.push({ ...this.#placeOf(task), kind: "error", data: encodeValue(failure, task.node.name) });
   }
 
   /** An answer that does not fit is taken back, so that the thread waits for another one. */

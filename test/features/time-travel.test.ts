@@ -376,3 +376,28 @@ describe.each(Object.keys(stores))("%s", (kind) => {
     expect(await all(graph.getStateHistory(config))).toEqual(before);
   });
 });
+
+test("a task that failed shows its error until it has run again", async () => {
+  let works = false;
+  const graph = new StateGraph({ log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }) })
+    .addNode("good", () => ({ log: ["good"] }))
+    .addNode("bad", () => {
+      if (!works) throw new Error("the disk is full");
+      return { log: ["bad"] };
+    })
+    .addEdge(START, "good")
+    .addEdge(START, "bad")
+    .compile({ name: "errors", checkpointer: new MemorySaver() });
+  const thread = { threadId: "t" };
+  await expect(graph.invoke({ log: [] }, thread)).rejects.toThrow("the disk is full");
+  const failed = await graph.getState(thread);
+  const error = { code: "NodeFailed", message: 'graph "errors", node "bad": the disk is full' };
+  expect(failed?.tasks.map((task) => [task.name, task.error])).toMatchObject([
+    ["bad", error],
+    ["good", undefined],
+  ]);
+  expect(failed?.next).toEqual(["bad"]);
+  works = true;
+  expect(await graph.invoke(null, thread)).toEqual({ log: ["bad", "good"] });
+  expect((await graph.getState(thread))?.tasks).toEqual([]);
+});

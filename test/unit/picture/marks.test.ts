@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { MemorySaver } from "../../../src/checkpoint/memory.ts";
-import type { AgentmaticError } from "../../../src/errors.ts";
 import { Annotation } from "../../../src/graph/channels.ts";
 import { Command } from "../../../src/graph/command.ts";
 import { END, START } from "../../../src/graph/plan.ts";
@@ -62,14 +61,13 @@ describe("marks", () => {
       .addEdge("approve", END)
       .compile({ checkpointer: new MemorySaver() });
     const thread = { configurable: { thread_id: "t" } };
-    const seen = async (more: object = {}): Promise<Record<string, string>> => {
+    const seen = async (): Promise<Record<string, string>> => {
       const snapshot = await graph.getState(thread, { subgraphs: true });
-      return Object.fromEntries(marksOf(graph.plan, { ...snapshot!, ...more }).all);
+      return Object.fromEntries(marksOf(graph.plan, snapshot!).all);
     };
 
-    const error = (await graph.invoke({ x: 0 }, thread).catch((thrown) => thrown)) as AgentmaticError;
-    expect(await seen()).toEqual({ quick: "finished", flaky: "current" });
-    expect(await seen({ failed: [error.details.node] })).toEqual({ quick: "finished", flaky: "failed" });
+    await graph.invoke({ x: 0 }, thread).catch(() => undefined);
+    expect(await seen()).toEqual({ quick: "finished", flaky: "failed" });
 
     fails = false;
     await graph.invoke(null, thread);
