@@ -15,7 +15,10 @@ export interface Snippet {
   readonly page: string;
   /** Of its first line in the page. */
   readonly line: number;
-  /** What follows `ts`: `no-run` for one that is only type-checked, `continued` for one that needs the one before. */
+  /**
+   * What follows `ts`: `no-run` for one that is only type-checked, `continued` for one that needs the one before it, or
+   * `continued=a` the one that is marked `name=a`.
+   */
   readonly marks: readonly string[];
   /** The code, behind so many empty lines that its lines have the page's numbers. */
   readonly code: string;
@@ -44,7 +47,7 @@ export function readSnippets(page: string, text: string): Snippet[] {
     const [language, ...marks] = fence[2]!.split(/\s+/);
     const body = lines.slice(at + 1, end);
     if (language === "ts" && body.some((line) => /["']agentmatic(\/[\w-]+)?["']/.test(line))) {
-      const before = marks.includes("continued") ? (snippets.at(-1)?.code ?? "") : "";
+      const before = beforeOf(marks, snippets, `${page}:${at + 1}`)?.code ?? "";
       const code = `${before}${"\n".repeat(at + 2 - before.split("\n").length)}${body.join("\n")}\n`;
       const expected = expectationsOf(code).filter(({ line }) => line > at + 1);
       snippets.push({ page, line: at + 2, marks, code, expected });
@@ -52,6 +55,16 @@ export function readSnippets(page: string, text: string): Snippet[] {
     at = end;
   }
   return snippets;
+}
+
+/** Throws an Error, with the place, where the snippet to go on from is not there. */
+function beforeOf(marks: readonly string[], snippets: readonly Snippet[], place: string): Snippet | undefined {
+  const mark = marks.find((one) => /^continued(=|$)/.test(one));
+  if (mark === undefined) return undefined;
+  const name = mark.replace("continued", "name");
+  const before = mark === "continued" ? snippets.at(-1) : snippets.findLast((one) => one.marks.includes(name));
+  if (!before) throw new Error(`${place}: there is no snippet to go on from (${mark})`);
+  return before;
 }
 
 /** The comment stands behind the statement's last line. */

@@ -64,6 +64,18 @@ describe("how snippets are read", () => {
     expect(found.expected).toEqual([{ line: 8, text: "__end__" }]);
   });
 
+  it("goes on from the snippet that it names", () => {
+    const one = (marks: string, code: string) =>
+      ["```ts", marks, "\nimport 'agentmatic';\n", code, "\n```\n"].join(" ");
+    const page = [one("name=a", "const a = 1;"), one("", "const b = 1;")].join("");
+    const last = readSnippets("page.md", `${page}${one("continued=a", "a;")}`)[2]!;
+    expect(last.code).toContain("const a");
+    expect(last.code).not.toContain("const b");
+    expect(() => readSnippets("page.md", `${page}${one("continued=c", "c;")}`)).toThrow(
+      "page.md:9: there is no snippet",
+    );
+  });
+
   it("finds the beginning of a statement of several lines", () => {
     const page = [
       "```ts",

@@ -34,14 +34,16 @@ describe.each(ways)("$way", ({ kept }) => {
   });
 
   it("Send: each call has an input of its own, and writes come in the order of the calls", async () => {
+    const quick = Promise.withResolvers<void>();
     const graph = new StateGraph({ log: list() })
-      .addNode<{ word: string; ms: number }>("work", async ({ word, ms }) => {
-        await new Promise((resolve) => setTimeout(resolve, ms));
+      .addNode<{ word: string; waits: boolean }>("work", async ({ word, waits }) => {
+        if (waits) await quick.promise;
+        else quick.resolve();
         return { log: [word] };
       })
       .addConditionalEdges(
         START,
-        () => [new Send("work", { word: "slow", ms: 20 }), new Send("work", { word: "quick", ms: 0 })],
+        () => [new Send("work", { word: "slow", waits: true }), new Send("work", { word: "quick", waits: false })],
         ["work"],
       )
       .compile(kept());

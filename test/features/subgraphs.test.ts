@@ -12,7 +12,7 @@ import {
   systemPorts,
 } from "../../src/mod.ts";
 import { until } from "../support/wait.ts";
-import { virtualPorts, watched } from "../unit/policy/clock.ts";
+import { settle, virtualPorts, watched } from "../unit/policy/clock.ts";
 import { all, list, overheard, thread, ways } from "./stage.ts";
 
 const resume = (answer: unknown) => new Command({ resume: answer });
@@ -184,7 +184,7 @@ describe.each(ways)("$way", ({ kept }) => {
       .addNode("after", async () => {
         // What the first try has left at work comes to its end now, and nothing follows it.
         first.resolve();
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        for (let turn = 0; turn < 10; turn++) await settle();
       })
       .addEdge(START, "call")
       .addEdge("call", "after")
@@ -222,7 +222,7 @@ describe.each(ways)("$way", ({ kept }) => {
       )
       .addNode("after", async () => {
         gate.resolve();
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        for (let turn = 0; turn < 10; turn++) await settle();
       })
       .addEdge(START, "call")
       .addEdge("call", "after")
