@@ -193,6 +193,32 @@ describe.each(ways)("$way", ({ kept }) => {
     expect(ran.filter((one) => one !== "try 2 stopped")).toEqual(["try 1 stopped", "then"]);
   });
 
+  it("a timeout stops the graphs inside at its time, and not when the next try begins", async () => {
+    const { clock, ports } = virtualPorts();
+    let signal: AbortSignal | undefined;
+    const inner = new StateGraph({ log: list() })
+      .addNode("hang", async (_state, ctx) => {
+        signal ??= ctx.signal;
+        if (ctx.signal === signal) await new Promise(() => undefined);
+      })
+      .addEdge(START, "hang")
+      .compile();
+    const graph = new StateGraph({ log: list() })
+      .addNode("inner", inner, {
+        timeout: 1_000,
+        retryPolicy: { retryOn: ["Timeout"], initialInterval: 60_000, jitter: false },
+      })
+      .addEdge(START, "inner")
+      .compile({ ports: { ...systemPorts, ...ports }, ...kept() });
+    const end = watched(graph.invoke({}, thread));
+    await clock.advance(999);
+    expect(signal?.aborted).toBe(false);
+    await clock.advance(1);
+    expect([signal?.aborted, end.state]).toEqual([true, "pending"]);
+    await clock.advance(60_000);
+    expect(end.state).toBe("resolved");
+  });
+
   it("a try that failed beside other calls stops those as well, also in a durable call", async () => {
     const ran: string[] = [];
     let tries = 0;
