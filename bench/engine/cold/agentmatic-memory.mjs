@@ -1,0 +1,11 @@
+import { Annotation, END, MemorySaver, START, StateGraph } from "agentmatic";
+
+const add = async ({ count }) => ({ count: count + 1 });
+const graph = new StateGraph(Annotation.Root({ count: Annotation() }))
+  .addNode("a", add)
+  .addNode("b", add)
+  .addEdge(START, "a")
+  .addEdge("a", "b")
+  .addEdge("b", END)
+  .compile({ checkpointer: new MemorySaver() });
+console.log((await graph.invoke({ count: 0 }, { threadId: "t" })).count);
