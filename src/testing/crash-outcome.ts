@@ -31,8 +31,9 @@ export async function readCheckpoints(plan: Plan, saver: Saver, threadId: string
   for (let before: string | undefined; ; ) {
     const stored = await saver.list({ threadId, ns: "", limit: page, ...(before === undefined ? {} : { before }) });
     for (const one of stored) {
-      const { step, source, next, values } = await readSnapshot(plan, one);
-      all.unshift({ step, source, next, values });
+      const { step, source, next, tasks, values } = await readSnapshot(plan, one);
+      // All that were due: which of them had been stored one by one is a matter of who was last.
+      all.unshift({ step, source, next: tasks.length > 0 ? tasks.map(({ name }) => name) : next, values });
     }
     before = stored.at(-1)?.checkpoint.checkpointId;
     if (before === undefined || stored.length < page) return all;
