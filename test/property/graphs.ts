@@ -6,13 +6,34 @@ import {
   Command,
   type CompiledGraph,
   END,
+  InMemoryCache,
   type NodeContext,
+  Overwrite,
   Send,
   START,
   StateGraph,
 } from "../../src/mod.ts";
+import type { World } from "./world.ts";
 
-export type Kind = "plain" | "asks" | "fails" | "handled" | "calls" | "sends" | "turns" | "inner" | "invokes";
+const kinds = [
+  "plain",
+  "asks",
+  "fails",
+  "handled",
+  "calls",
+  "asks between calls",
+  "cached",
+  "slow",
+  "overwrites",
+  "sends",
+  "turns",
+  "turns by sends",
+  "turns of the parent",
+  "inner",
+  "invokes",
+] as const;
+
+export type Kind = (typeof kinds)[number];
 
 export interface NodeDescription {
   readonly kind: Kind;
@@ -29,30 +50,17 @@ export interface GraphDescription {
   readonly parents: readonly number[];
   /** Nodes that lead there by a condition instead of an edge. */
   readonly conditional: readonly boolean[];
-  /** A join of two earlier nodes into the last. */
-  readonly join: readonly [number, number] | null;
+  /** A join of earlier nodes into the last. */
+  readonly join: readonly number[] | null;
   /** From the last node back to the first, until the log is that long; 0 for none. */
   readonly roundUntil: number;
   readonly stopsBefore: number | null;
 }
 
-const kinds: readonly Kind[] = [
-  "plain",
-  "plain",
-  "asks",
-  "fails",
-  "handled",
-  "calls",
-  "sends",
-  "turns",
-  "inner",
-  "invokes",
-];
-
 export function graphArb(depth: number): fc.Arbitrary<GraphDescription> {
   const node: fc.Arbitrary<NodeDescription> = fc
     .record({
-      kind: fc.constantFrom<Kind[]>(...kinds),
+      kind: fc.constantFrom<Kind[]>(...kinds, "plain"),
       times: fc.integer({ min: 1, max: 2 }),
       isAsync: fc.boolean(),
       defer: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
@@ -68,50 +76,59 @@ export function graphArb(depth: number): fc.Arbitrary<GraphDescription> {
       nodes: fc.array(node, { minLength: size, maxLength: size }),
       parents: fc.tuple(...Array.from({ length: size }, (_, index) => fc.integer({ min: -1, max: index - 1 }))),
       conditional: fc.array(fc.boolean(), { minLength: size, maxLength: size }),
-      join: size < 3 ? fc.constant(null) : fc.option(fc.constant([0, 1] as const), { nil: null }),
+      join:
+        size < 3
+          ? fc.constant(null)
+          : fc.option(fc.uniqueArray(fc.nat(size - 2), { minLength: 2, maxLength: 3 }), { nil: null }),
       roundUntil: fc.constantFrom(0, 0, 0, 6),
       stopsBefore: fc.option(fc.nat(size - 1), { nil: null, freq: 4 }),
     }),
   );
 }
 
-/** Told of every effect, by its idempotency key. */
-export type Effect = (key: string) => void;
-
 interface State {
   readonly log: readonly string[];
 }
 
-export function build(description: GraphDescription, effect: Effect, name = "random"): CompiledGraph {
-  const { nodes, parents, conditional, join, roundUntil, stopsBefore } = description;
+const nameOf = (index: number): string => `n${index}`;
+
+/** As a process of its own would have it: nothing is shared with another one but the world. */
+export function build(description: GraphDescription, world: World): CompiledGraph {
+  return graphOf(description, world, "random", []);
+}
+
+function graphOf(
+  { nodes, parents, conditional, join, roundUntil, stopsBefore }: GraphDescription,
+  world: World,
+  name: string,
+  outer: readonly string[],
+): CompiledGraph {
   const log = Annotation<readonly string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] });
-  const graph = new StateGraph({ log, last: Annotation<string> });
-  const nameOf = (index: number) => `n${index}`;
+  const sum = Annotation<number>({ reducer: (a, b) => a + b, default: () => 0 });
+  const graph = new StateGraph({ log, sum, last: Annotation<string> });
   nodes.forEach((node, index) => {
-    const own = nameOf(index);
-    const path = `${name}/${own}`;
-    const later = nodes.map((_, at) => nameOf(at)).filter((_, at) => at > index);
-    const options = {
-      defer: node.defer,
-      ends: node.kind === "turns" ? later : [],
-      ...(node.kind === "fails" ? { retryPolicy: { maxAttempts: 3, initialInterval: 1, retryOn: () => true } } : {}),
-      ...(node.kind === "handled" ? { errorHandler: () => ({ log: [`${path} handled`] }) } : {}),
-    };
-    const inner = node.inner && build(node.inner, effect, path);
-    if (node.kind === "inner") graph.addNode(own, inner!, { defer: node.defer });
-    else graph.addNode(own, behaviour(node, path, inner, later, effect), options);
+    const { kind, defer } = node;
+    const path = `${name}/${nameOf(index)}`;
+    const later = nodes.map((_, at) => nameOf(at)).slice(index + 1);
+    const inner = node.inner && graphOf(node.inner, world, path, kind === "inner" ? later : []);
+    if (inner && kind === "inner") graph.addNode(nameOf(index), inner, { defer, ends: later });
+    else {
+      graph.addNode(nameOf(index), behaviour(node, { path, inner, later, outer, world }), {
+        defer,
+        ends: kind === "turns" || kind === "turns by sends" ? later : [],
+        ...(kind === "fails" ? { retryPolicy: { maxAttempts: 3, initialInterval: 1, retryOn: () => true } } : {}),
+        ...(kind === "handled" ? { errorHandler: () => ({ log: [`${path} handled`] }) } : {}),
+        ...(kind === "cached" ? { cachePolicy: true } : {}),
+      });
+    }
   });
   parents.forEach((parent, index) => {
     const from = parent < 0 ? START : nameOf(parent);
     if (parent >= 0 && nodes[parent]!.kind === "sends") {
-      const packets = (state: State) =>
-        [0, 1].map((at) => new Send(nameOf(index), { log: [...state.log, `item ${at}`] }));
-      graph.addConditionalEdges(from, packets, [nameOf(index)]);
+      graph.addConditionalEdges(from, (state: State) => items(state, nameOf(index)), [nameOf(index)]);
     } else if (conditional[index]) {
-      graph.addConditionalEdges(from, ({ log: { length } }) => (length % 3 === 2 ? END : nameOf(index)), [
-        nameOf(index),
-        END,
-      ]);
+      const path = ({ log: { length } }: State) => (length % 3 === 2 ? END : nameOf(index));
+      graph.addConditionalEdges(from, path, [nameOf(index), END]);
     } else graph.addEdge(from, nameOf(index));
   });
   if (join) graph.addEdge(join.map(nameOf), nameOf(nodes.length - 1));
@@ -120,37 +137,66 @@ export function build(description: GraphDescription, effect: Effect, name = "ran
     graph.addConditionalEdges(nameOf(nodes.length - 1), back, [nameOf(0), END]);
   }
   const stops = name === "random" && stopsBefore !== null ? { interruptBefore: [nameOf(stopsBefore)] } : {};
-  return graph.compile({ name, maxSteps: 30, fanOutMax: 200, ...stops }) as unknown as CompiledGraph;
+  const cache = new InMemoryCache();
+  return graph.compile({ name, cache, maxSteps: 30, fanOutMax: 200, ...stops }) as unknown as CompiledGraph;
 }
 
-function behaviour(
-  { kind, times, isAsync }: NodeDescription,
-  path: string,
-  inner: CompiledGraph | null,
-  later: readonly string[],
-  effect: Effect,
-) {
-  return async ({ log }: State, ctx: NodeContext) => {
+function items({ log }: State, node: string): readonly Send[] {
+  return [0, 1].map((at) => new Send(node, { log: [...log, `item ${at}`] }));
+}
+
+interface Place {
+  readonly path: string;
+  readonly inner: CompiledGraph | null;
+  /** Nodes after this one, and after that which this graph is. */
+  readonly later: readonly string[];
+  readonly outer: readonly string[];
+  readonly world: World;
+}
+
+function behaviour({ kind, times, isAsync }: NodeDescription, { path, inner, later, outer, world }: Place) {
+  return async (state: State, ctx: NodeContext) => {
+    const { log } = state;
     if (isAsync) await Promise.resolve();
     const said: unknown[] = [log.length];
-    effect(ctx.idempotencyKey);
-    if (kind === "asks") for (let at = 0; at < times; at++) said.push(ctx.interrupt(`${path}?${at}`));
+    // What a process has in its cache it does not do again, and another one does.
+    if (kind !== "cached") world.touch(ctx, "runs");
+    const call = (at: number) => {
+      const run = async (n: number) => {
+        world.touch(ctx, `call ${n}`);
+        return n * 2;
+      };
+      return ctx.task(`call ${at}`, run, at);
+    };
+    const ask = (at: number) => said.push(ctx.interrupt(`${path}?${at}`));
+    if (kind === "asks") for (let at = 0; at < times; at++) ask(at);
     if (kind === "fails" && ctx.retryAttempt <= times) throw new Error(`${path} fails`);
     if (kind === "handled") throw new Error(`${path} fails for good`);
+    if (kind === "slow") await new Promise<void>((done) => void ctx.ports.timers.after(times * 10, done));
     if (kind === "calls") {
-      const one = (at: number) =>
-        ctx.task(
-          `call ${at}`,
-          async (n: number) => {
-            effect(`${ctx.idempotencyKey} ${n}`);
-            return n * 2;
-          },
-          at,
-        );
-      said.push(...(isAsync ? await Promise.all([one(1), one(2)]) : [await one(1), await one(2)]));
+      said.push(...(isAsync ? await Promise.all([call(1), call(2)]) : [await call(1), await call(2)]));
+    }
+    if (kind === "asks between calls") {
+      said.push(await call(1));
+      ask(0);
+      said.push(await call(2));
     }
     if (inner) said.push(((await ctx.invoke(inner, { log: [path] })) as State).log.length);
-    const update = { log: [`${path}(${said.join()})`], ...(times === 2 && kind === "plain" ? { last: path } : {}) };
-    return kind === "turns" && log.length < 8 ? new Command({ update, goto: later.slice(0, times) }) : update;
+    const own = [`${path}(${said.join()})`];
+    const update = {
+      // Never shorter, as rounds end by its length.
+      log: kind === "overwrites" ? new Overwrite([...log, ...own]) : own,
+      ...(times === 2 ? { sum: log.length } : {}),
+      ...(times === 2 && kind === "plain" ? { last: path } : {}),
+    };
+    // Turns come to an end, as the log grows.
+    if (log.length > 8) return update;
+    if (kind === "turns") return new Command({ update, goto: later.slice(0, times) });
+    if (kind === "turns by sends")
+      return new Command({ update, goto: later.slice(0, 1).flatMap((to) => items(state, to)) });
+    if (kind === "turns of the parent" && outer.length > 0) {
+      return new Command({ update: { log: own }, goto: outer.slice(0, times), graph: Command.PARENT });
+    }
+    return update;
   };
 }
