@@ -27,7 +27,6 @@ export async function measure(contenders: readonly Contender[], { rounds, warmup
   for (let round = -warmups; round < rounds; round++) {
     for (const [index, { sample, samplesMax = rounds }] of contenders.entries()) {
       if (round >= samplesMax || (round < 0 && -round > samplesMax)) continue;
-      globalThis.gc?.();
       const value = await sample();
       if (round >= 0) samples[index]!.push(value);
     }

@@ -28,7 +28,6 @@ export interface EncodeOptions {
 
 const slab = new Slab();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const formatPrefix = String.fromCharCode(formatNumber);
 const tagMark = JSON.stringify(tagKey);
 
 /**
@@ -38,25 +37,17 @@ const tagMark = JSON.stringify(tagKey);
 export function encodeValue(value: unknown, path = "", options: EncodeOptions = {}): Uint8Array {
   const maxBytes = options.maxBytes ?? valueBytesMax;
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) throw invalid("maxBytes", "must be a whole number of bytes");
-  return written(plain(value, path, maxBytes), path, maxBytes);
+  return encodeJson(JSON.stringify(plain(value, path, maxBytes)), path, maxBytes);
 }
 
-/**
- * As `encodeValue` for what was put together from plain objects, lists, strings, whole numbers and what `storable`
- * gave: it is not looked through again.
- */
-export function encodePlain(value: unknown, path: string): Uint8Array {
-  return written(value, path, valueBytesMax);
+/** The JSON of a value, to be put together with others. Throws as `encodeValue`. */
+export function jsonOf(value: unknown, path: string): string {
+  return JSON.stringify(plain(value, path, valueBytesMax));
 }
 
-/** The value as a part of what `encodePlain` takes. Throws as `encodeValue`. */
-export function storable(value: unknown, path: string): unknown {
-  return plain(value, path, valueBytesMax);
-}
-
-function written(value: unknown, path: string, maxBytes: number): Uint8Array {
-  // One string, one buffer: the format number is itself a character of one byte.
-  const bytes = slab.encode(formatPrefix + JSON.stringify(value));
+/** As `encodeValue`, from JSON that was put together of plain data and of what `jsonOf` gave. */
+export function encodeJson(json: string, path: string, maxBytes: number = valueBytesMax): Uint8Array {
+  const bytes = slab.encode(formatNumber, json);
   if (bytes.length > maxBytes) {
     const problem = `takes ${bytes.length} bytes, more than the bound of ${maxBytes}`;
     throw new AgentmaticError("StateNotSerializable", `${path || "value"}: ${problem}`, { details: { path } });

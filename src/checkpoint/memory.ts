@@ -408,11 +408,10 @@ export class MemorySaver implements Saver {
 /** The store's own copy: what a caller does to its bytes afterwards changes nothing here. */
 function copied(checkpoint: NewCheckpoint, copy: Copy): NewCheckpoint {
   const { versions, values, deltas, changes, body } = checkpoint;
+  const own = { ...checkpoint, versions: { ...versions }, values: copiedValues(values, copy), body: copy(body) };
+  if (!deltas && !changes) return own;
   return {
-    ...checkpoint,
-    versions: { ...versions },
-    values: copiedValues(values, copy),
-    body: copy(body),
+    ...own,
     ...(deltas ? { deltas: copiedDeltas(deltas) } : {}),
     ...(changes ? { changes: copiedValues(changes, copy) } : {}),
   };

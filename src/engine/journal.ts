@@ -7,7 +7,7 @@ import { AgentmaticError } from "../errors.ts";
 import type { Ports } from "../ports.ts";
 import type { TraceContext } from "../run/record.ts";
 import type { Durability } from "../run/settings.ts";
-import type { Spans } from "../telemetry/spans.ts";
+import { noSpan, noSpans, type Span, type Spans } from "../telemetry/spans.ts";
 import { commitDurably, putWritesDurably } from "./durable.ts";
 import { Outside, outside } from "./outside.ts";
 
@@ -80,7 +80,9 @@ export class StoreJournal implements Journal {
   protected readonly options: StoreJournalOptions;
   #commitId: string | null;
   #seq: number;
+  /** The last commit that was issued and has not ended. */
   #tail: Promise<unknown> | undefined;
+  #under = 0;
 
   constructor(options: StoreJournalOptions) {
     this.options = options;
@@ -112,30 +114,43 @@ export class StoreJournal implements Journal {
 
   /** One after the other: each commit names the one before it. */
   protected issue(make: (seq: number) => CommitParts): Promise<number> {
-    const turn = this.#tail ? this.#tail.then(() => this.#write(make)) : this.#write(make);
+    const turn = this.#turn(this.#tail, make);
     this.#tail = turn;
-    const clear = () => {
-      if (this.#tail === turn) this.#tail = undefined;
-    };
-    turn.then(clear, clear);
     return turn;
   }
 
-  async #write(make: (seq: number) => CommitParts): Promise<number> {
-    const { saver, claim, ports, spans, trace, lost } = this.options;
+  async #turn(before: Promise<unknown> | undefined, make: (seq: number) => CommitParts): Promise<number> {
+    this.#under++;
+    try {
+      if (before) await before;
+      const commit = this.#next(make);
+      await this.#write(commit);
+      this.#commitId = commit.commitId;
+      this.#seq = commit.seq;
+      return commit.seq;
+    } finally {
+      if (--this.#under === 0) this.#tail = undefined;
+    }
+  }
+
+  #next(make: (seq: number) => CommitParts): Commit {
+    const { claim, ports } = this.options;
     const seq = this.#seq + 1;
-    const commit: Commit = {
+    const { checkpoint, writes, finish } = make(seq);
+    return {
       fence: claim.fence,
       expectedHead: this.#commitId,
       commitId: ports.ids.next(),
       seq,
-      ...make(seq),
+      ...(checkpoint ? { checkpoint } : {}),
+      ...(writes ? { writes } : {}),
+      ...(finish ? { finish } : {}),
     };
-    const span = spans.start(
-      "agentmatic.checkpoint.write",
-      { "agentmatic.store": saver.kind, "agentmatic.seq": seq },
-      trace(),
-    );
+  }
+
+  async #write(commit: Commit): Promise<void> {
+    const { saver, ports, lost } = this.options;
+    const span = this.#span(commit.seq);
     try {
       await commitDurably(saver, commit, ports, lost);
     } catch (thrown) {
@@ -144,9 +159,13 @@ export class StoreJournal implements Journal {
     } finally {
       span.end();
     }
-    this.#commitId = commit.commitId;
-    this.#seq = seq;
-    return seq;
+  }
+
+  #span(seq: number): Span {
+    const { saver, spans, trace } = this.options;
+    if (spans === noSpans) return noSpan;
+    const attributes = { "agentmatic.store": saver.kind, "agentmatic.seq": seq };
+    return spans.start("agentmatic.checkpoint.write", attributes, trace());
   }
 }
 

@@ -90,29 +90,13 @@ export class Ledger {
     }
     const { next, sends, joins, deferred, step, checkpointId } = snapshot;
     const { source, taken, updates, caller, atMs } = fields;
-    return {
-      ns: fields.ns,
-      checkpointId,
-      parentId: fields.parentId,
-      runId: fields.runId,
-      step,
-      versions,
-      values,
-      ...(deltas ? { deltas } : {}),
-      ...(Object.keys(changes).length > 0 ? { changes } : {}),
-      body: encodeBody({
-        source,
-        version: this.#plan.version,
-        taken,
-        next,
-        sends,
-        joins,
-        ...(deferred.length > 0 ? { deferred } : {}),
-        ...(caller === undefined ? {} : { caller }),
-        atMs,
-        updates,
-      }),
-    };
+    const { version } = this.#plan;
+    const waiting = deferred.length > 0 ? deferred : undefined;
+    const body = encodeBody({ source, version, taken, next, sends, joins, deferred: waiting, caller, atMs, updates });
+    const { ns, parentId, runId } = fields;
+    const whole = { ns, checkpointId, parentId, runId, step, versions, values, body };
+    if (!deltas) return whole;
+    return Object.keys(changes).length > 0 ? { ...whole, deltas, changes } : { ...whole, deltas };
   }
 
   /** The snapshot of a stored checkpoint, migrated where another version of the graph wrote it. */

@@ -26,7 +26,7 @@ import {
   type TaskOutcome,
   type TaskResult,
 } from "./step.ts";
-import { readDone, Superstep } from "./superstep.ts";
+import { readDone, Superstep, type SuperstepResult } from "./superstep.ts";
 import { checkedInput, runEntry } from "./task.ts";
 import { tellCommit } from "./told.ts";
 import { unstorableState } from "./unstorable.ts";
@@ -189,29 +189,19 @@ export class GraphLoop {
         scope.stop.check();
         turnStartMs = scope.ports.clock.monotonicMs();
       }
-      const superstep = this.#superstep(tasks);
-      const rest = superstep instanceof Promise ? await superstep : superstep;
-      if (rest) return rest;
-    }
-  }
-
-  #superstep(tasks: readonly Task[]): Rest | undefined | Promise<Rest | undefined> {
-    const superstep = this.#superstepOf(tasks);
-    let done: ReturnType<Superstep["run"]>;
-    try {
-      done = superstep.run();
-    } catch (thrown) {
-      this.leftover = superstep.unsaved;
-      throw thrown;
-    }
-    if (!(done instanceof Promise)) return this.#after(done);
-    return done.then(
-      (result) => this.#after(result),
-      (thrown: unknown) => {
+      const superstep = this.#superstepOf(tasks);
+      try {
+        // Awaited only where there is something to wait for: an await costs as much as a short node.
+        const running = superstep.run();
+        if (running) await running;
+      } catch (thrown) {
         this.leftover = superstep.unsaved;
         throw thrown;
-      },
-    );
+      }
+      const after = this.#after(superstep.result);
+      const rest = after instanceof Promise ? await after : after;
+      if (rest) return rest;
+    }
   }
 
   #after({
@@ -220,7 +210,7 @@ export class GraphLoop {
     interrupted,
     interrupts,
     waits,
-  }: Awaited<ReturnType<Superstep["run"]>>): Rest | undefined | Promise<Rest | undefined> {
+  }: SuperstepResult): Rest | undefined | Promise<Rest | undefined> {
     if (waits) return this.#rest("interrupted", interrupts, [...unsaved, ...interrupted]);
     return this.#commit(advance(this.#plan, this.#snapshot, outcomes, this.#line), "loop", outcomes);
   }

@@ -12,9 +12,13 @@ type Writes = TaskResult["updates"];
 
 /** What a node wrote, as its followers are told: an object, or a list where it wrote a channel more than once. */
 export function updateOf(writes: Writes): unknown {
-  const channels = new Set(writes.map(([name]) => name));
-  if (channels.size === writes.length) return Object.fromEntries(writes);
+  if (!repeats(writes)) return Object.fromEntries(writes);
   return writes.map(([name, value]) => ({ [name]: value }));
+}
+
+/** True where a channel was written more than once. */
+function repeats(writes: Writes): boolean {
+  return writes.length > 1 && new Set(writes.map(([name]) => name)).size < writes.length;
 }
 
 /** The same where a task's result is told: several writes of one channel stand together, as in LangGraph.js. */
@@ -26,7 +30,7 @@ export function resultOf(writes: Writes): Readonly<Record<string, unknown>> {
 
 /** Values that stand in the checkpoint as they were written are named, the others kept. */
 export function storedUpdate(plan: Plan, { task, result }: TaskOutcome): StoredUpdate {
-  if (Array.isArray(updateOf(result.updates))) {
+  if (repeats(result.updates)) {
     return [task.node.name, [], {}, result.updates.filter(([name]) => plan.channels.get(name)?.kind !== "untracked")];
   }
   const last: string[] = [];

@@ -40,6 +40,13 @@ export class StateWriter {
     return this;
   }
 
+  /** What is written from now on comes after what was written so far, as in a superstep of its own. */
+  again(): this {
+    this.#writers.clear();
+    this.#overwritten.clear();
+    return this.fold();
+  }
+
   /** Ends the superstep: channels that forget let go of what nobody wrote. */
   end(): this {
     this.fold();

@@ -60,18 +60,27 @@ export interface Advanced {
 }
 
 /**
- * Applies the results of a superstep, in path order, and finds what is due next. Throws `InvalidGraph` where two tasks
- * wrote one last-value channel, naming both.
+ * Applies the results of a superstep, in path order, and finds what is due next; an edit from outside comes after them.
+ * Throws `InvalidGraph` where two tasks wrote one last-value channel, naming both.
  */
-export function advance(plan: Plan, from: Snapshot, outcomes: readonly TaskOutcome[], runId: string): Advanced {
+export function advance(
+  plan: Plan,
+  from: Snapshot,
+  outcomes: readonly TaskOutcome[],
+  runId: string,
+  edit?: TaskOutcome,
+): Advanced {
   const preview = outcomes.length === 1 ? outcomes[0]!.preview : undefined;
   const state = preview ?? new StateWriter(plan, from.values);
   const due = new Due(plan, from);
-  const sorted =
-    outcomes.length > 1 ? [...outcomes].sort((a, b) => compareCodePoints(a.task.path, b.task.path)) : outcomes;
-  for (const { task, result } of sorted) {
+  for (const { task, result } of inPathOrder(outcomes)) {
     if (!preview) for (const [channel, value] of result.updates) state.write(task.node.name, channel, value);
     due.after(task.node, result);
+  }
+  if (edit) {
+    state.again();
+    for (const [channel, value] of edit.result.updates) state.write(edit.task.node.name, channel, value);
+    due.after(edit.task.node, edit.result);
   }
   const { values, changed } = state.end();
   const step = from.step + 1;
@@ -94,6 +103,7 @@ export function entryNode(plan: Plan): PlanNode {
 
 /** Throws `InvalidArgument` naming the field unless the input is an object of the graph's channels. */
 export function inputUpdates(plan: Plan, input: unknown): TaskResult["updates"] {
+  if (plan.functional) return [[START, input]];
   if (typeof input !== "object" || input === null || Array.isArray(input)) {
     throw invalid("input", `must be an object with channels of graph "${plan.name}"`);
   }
@@ -103,7 +113,6 @@ export function inputUpdates(plan: Plan, input: unknown): TaskResult["updates"] 
     if (plan.input && !plan.input.includes(name)) throw invalid(`input.${name}`, "is not part of the graph's input");
   }
   return updates;
-  if (plan.functional) return [[START, input]];
 }
 
 /** The state with a task's own writes in it: what its conditional edges see. */
@@ -111,6 +120,19 @@ export function withUpdates(plan: Plan, from: Snapshot, node: string, updates: T
   const state = new StateWriter(plan, from.values);
   for (const [channel, value] of updates) state.write(node, channel, value);
   return state.fold();
+}
+
+/** The values with what several tasks of a superstep have written. */
+export function withOutcomes(plan: Plan, from: Snapshot, outcomes: readonly TaskOutcome[]): Snapshot["values"] {
+  const state = new StateWriter(plan, from.values);
+  for (const { task, result } of inPathOrder(outcomes))
+    for (const [channel, value] of result.updates) state.write(task.node.name, channel, value);
+  return state.fold().values;
+}
+
+function inPathOrder(outcomes: readonly TaskOutcome[]): readonly TaskOutcome[] {
+  if (outcomes.length < 2) return outcomes;
+  return [...outcomes].sort((a, b) => compareCodePoints(a.task.path, b.task.path));
 }
 
 /** Applies updates and turns of callers to a snapshot that stays where it is: the due tasks keep their ids. */
@@ -138,6 +160,8 @@ class Due {
   readonly #deferred: Set<string>;
   #joins: Record<string, readonly string[]>;
   #joinsCopied = false;
+  /** Joins that a task of this superstep belongs to. */
+  #reached: Set<number> | undefined;
 
   constructor(plan: Plan, from: Snapshot) {
     this.#plan = plan;
@@ -154,7 +178,9 @@ class Due {
   }
 
   end(): Pick<Snapshot, "next" | "sends" | "joins" | "deferred"> {
+    for (const index of this.#reached ?? []) this.#fire(index);
     const idle = this.#next.size === 0 && this.#sends.length === 0;
+    if (idle && this.#deferred.size > 0) this.#empty();
     const next = sorted(idle ? this.#deferred : this.#next);
     return { next, sends: this.#sends, joins: this.#joins, deferred: idle ? [] : sorted(this.#deferred) };
   }
@@ -165,17 +191,36 @@ class Due {
   }
 
   #arrive(index: number, node: string): void {
-    const { key, sources, target } = this.#plan.joins[index]!;
+    const { key } = this.#plan.joins[index]!;
+    this.#reached ??= new Set();
+    this.#reached.add(index);
     const seen = this.#joins[key] ?? [];
+    if (seen.includes(node)) return;
+    this.#copyJoins();
+    this.#joins[key] = [...seen, node];
+  }
+
+  /** At the end, so that it does not matter which of a superstep's tasks comes first. */
+  #fire(index: number): void {
+    const { key, sources, target } = this.#plan.joins[index]!;
+    if (this.#joins[key]!.length < sources.length) return;
+    const node = this.#plan.nodes.get(target);
+    // Until its deferred target runs it stays full: who comes once more until then is part of the same turn.
+    if (!node?.defer) delete this.#joins[key];
+    if (node) this.#add(target);
+  }
+
+  #empty(): void {
+    for (const { key, sources, target } of this.#plan.joins) {
+      if (!this.#deferred.has(target) || (this.#joins[key]?.length ?? 0) < sources.length) continue;
+      this.#copyJoins();
+      delete this.#joins[key];
+    }
+  }
+
+  #copyJoins(): void {
     if (!this.#joinsCopied) this.#joins = { ...this.#joins };
     this.#joinsCopied = true;
-    const now = seen.includes(node) ? seen : [...seen, node];
-    if (now.length < sources.length) {
-      this.#joins[key] = now;
-      return;
-    }
-    delete this.#joins[key];
-    if (this.#plan.nodes.has(target)) this.#add(target);
   }
 }
 

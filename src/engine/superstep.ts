@@ -7,7 +7,7 @@ import { AgentmaticError, type ErrorValue, errorValue, fromErrorValue } from "..
 import { type Interrupt, isGraphInterrupt } from "../graph/context.ts";
 import { PREVIOUS, START } from "../graph/plan.ts";
 import { failureOf } from "../policy/error-handler.ts";
-import { noSpan, type Span } from "../telemetry/spans.ts";
+import { noSpan, noSpans, type Span } from "../telemetry/spans.ts";
 import { interruptWrite } from "./answers.ts";
 import { CallResults, durableCall } from "./calls.ts";
 import { type ContextFields, followed, RefusedAnswer, TaskContext } from "./context.ts";
@@ -82,17 +82,17 @@ export class Superstep {
   }
 
   /** Rejects with the first task's error; the others are left to themselves. */
-  run(): SuperstepResult | Promise<SuperstepResult> {
+  run(): Promise<void> | undefined {
     const { tasks, scope } = this.#options;
     const due = this.#done.size === 0 ? tasks : tasks.filter((task) => !this.#restore(task));
     this.#running = due.length;
-    if (due.length === 0) return this.#result();
+    if (due.length === 0) return undefined;
     const work = due.length === 1 ? this.#execute(due[0]!) : this.#executeAll(due);
-    if (!(work instanceof Promise)) return this.#result();
-    return scope.stop.race(work).then(() => this.#result());
+    return work && scope.stop.race(work);
   }
 
-  #result(): SuperstepResult {
+  /** What the superstep came to, once it has run. */
+  get result(): SuperstepResult {
     return {
       outcomes: this.#outcomes,
       unsaved: this.#unsaved,
@@ -176,7 +176,7 @@ export class Superstep {
   }
 
   /** Right before each task, as a freeze may fall between two of one superstep, or of many runs that go on at once (P5). */
-  #execute(task: Task): void | Promise<void> {
+  #execute(task: Task): Promise<void> | undefined {
     const { scope } = this.#options;
     const confirmed = scope.check();
     if (confirmed) return this.#confirmed(task, confirmed);
@@ -190,10 +190,9 @@ export class Superstep {
     await this.#perform(task);
   }
 
-  #perform(task: Task): void | Promise<void> {
-    const { scope, place, snapshot, trace } = this.#options;
-    const node = task.node.name;
-    const span = scope.spans.start("agentmatic.node.execute", attributesOf(scope, place, node), trace);
+  #perform(task: Task): Promise<void> | undefined {
+    const { scope, place, snapshot } = this.#options;
+    const span = this.#span(task.node.name);
     const told = scope.wants("tasks") && followed(scope, place);
     if (told) this.#tell(task, { input: shownInput(place, inputOf(snapshot, task)), interrupts: [] });
     const outcome = this.#try(task, span);
@@ -204,6 +203,13 @@ export class Superstep {
       );
     }
     this.#finished(task, outcome, span, told);
+    return undefined;
+  }
+
+  #span(node: string): Span {
+    const { scope, place, trace } = this.#options;
+    if (scope.spans === noSpans) return noSpan;
+    return scope.spans.start("agentmatic.node.execute", attributesOf(scope, place, node), trace);
   }
 
   #try(task: Task, span: Span): ReturnType<typeof runTask> {

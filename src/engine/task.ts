@@ -50,8 +50,8 @@ export function runTask(plan: Plan, snapshot: Snapshot, task: Task, context: Tas
   const { node } = task;
   if (node.inputSchema || (node.subgraph && !node.subgraph.called)) return runWhole(plan, snapshot, task, context);
   context.input = inputOf(snapshot, task);
-  const returned = call(plan, node.name, node.run as Call, context.input, context);
-  return then(returned, (value) => outcomeOf(plan, snapshot, node, value, context));
+  const next = (value: unknown) => outcomeOf(plan, snapshot, node, value, context);
+  return callThen(plan, node.name, node.run as Call, context.input, context, next);
 }
 
 async function runWhole(plan: Plan, snapshot: Snapshot, task: Task, context: TaskContext): Promise<Outcome> {
@@ -121,17 +121,31 @@ export function inputOf(snapshot: Snapshot, { packet, node }: Task): unknown {
 
 /** Calls a user's function: its error comes out as `NodeFailed`, whatever it threw. */
 export function call(plan: Plan, node: string, run: Call, input: unknown, context: NodeContext): MaybePromise<unknown> {
+  return callThen(plan, node, run, input, context, (returned) => returned);
+}
+
+/** The same, and `next` with what it returned: errors of `next` are its own. */
+function callThen<T>(
+  plan: Plan,
+  node: string,
+  run: Call,
+  input: unknown,
+  context: NodeContext,
+  next: (returned: unknown) => MaybePromise<T>,
+): MaybePromise<T> {
   const scope = asyncContext();
   let returned: unknown;
+  let waits: boolean;
   try {
     returned = scope ? scope.run(context, () => run(input, context)) : run(input, context);
-    if (!isPromise(returned)) return returned;
+    waits = isPromise(returned);
   } catch (thrown) {
-    return failed(plan, node, thrown, context);
+    return failed(plan, node, thrown, context).then(next);
   }
+  if (!waits) return next(returned);
   // Of another kind of promise this one may be: its `then` is called where it harms nobody.
   const promise = Promise.resolve(returned);
-  return promise.then(undefined, (thrown: unknown) => failed(plan, node, thrown, context));
+  return promise.then(next, (thrown: unknown) => failed(plan, node, thrown, context).then(next));
 }
 
 async function failed(plan: Plan, node: string, given: unknown, context: NodeContext): Promise<unknown> {

@@ -9,7 +9,7 @@ import { TaskContext } from "./context.ts";
 import type { GraphLoop, Rest } from "./loop.ts";
 import type { RunScope } from "./scope.ts";
 import { checkpointIdOf } from "./snapshot.ts";
-import { advance, entryNode } from "./step.ts";
+import { advance, entryNode, withOutcomes } from "./step.ts";
 import { outcomeOf, runEntry } from "./task.ts";
 
 /**
@@ -88,12 +88,12 @@ export async function applyEdit(
   }
   const node = plan.nodes.get(name);
   if (!node) throw invalid("asNode", `graph "${plan.name}" has no node "${name}"`);
-  const { result, preview } = await outcomeOf(plan, from, node, values, context(name));
-  // Tasks of the same superstep that had finished are part of what the edit completes.
-  const finished = loop.finished().filter(({ task }) => task.node.name !== name);
-  const alone = finished.length === 0 && preview ? { preview } : {};
-  const outcomes = [...finished, { task: { node, path: `0|${name}` }, result, ...alone }];
-  await loop.place(advance(plan, from, outcomes, scope.runId), "update", [], "succeeded");
+  // Tasks of the same superstep that had finished are part of what the edit completes: it comes after them.
+  const finished = loop.finished();
+  const seen = { ...from, values: withOutcomes(plan, from, finished) };
+  const { result } = await outcomeOf(plan, seen, node, values, context(name));
+  const edited = { task: { node, path: `0|${name}` }, result };
+  await loop.place(advance(plan, from, finished, scope.runId, edited), "update", [], "succeeded");
   return { status: "succeeded", interrupts: [] };
 }
 

@@ -30,7 +30,15 @@ import { checkInput, encodeInput, plainValues } from "./input.ts";
 import { Outlet } from "./outlet.ts";
 import { checkDrained, type DirectEnd, ended, isInterrupted, type Result, readEnd, resultOf } from "./result.ts";
 import { LocalRunner } from "./runner.ts";
-import { type CheckpointConfig, configAt, planAt, readSnapshot, type StateSnapshot, snapshotOf } from "./snapshot.ts";
+import {
+  asPast,
+  type CheckpointConfig,
+  configAt,
+  planAt,
+  readSnapshot,
+  type StateSnapshot,
+  snapshotOf,
+} from "./snapshot.ts";
 import { kindsOf, readEvents, type StreamConfig, streamOf } from "./stream.ts";
 
 /** What binds a graph to a cluster; `ClusterConfig` is one. */
@@ -165,7 +173,9 @@ export class CompiledGraph<
     const plan = this.#planAt(ns);
     const saver = this.#saver();
     const stored = await saver.get(threadOf(config), ns, checkpointId);
-    return stored && (await readSnapshot<S>(plan, stored, options.subgraphs === true ? saver : undefined));
+    if (!stored) return undefined;
+    const snapshot = await readSnapshot<S>(plan, stored, options.subgraphs === true ? saver : undefined);
+    return checkpointId === undefined ? snapshot : asPast(snapshot);
   }
 
   /** The thread's checkpoints, newest first. */
@@ -181,7 +191,7 @@ export class CompiledGraph<
       const query = { threadId: threadOf(config), ns, limit: most };
       const page = await this.#saver().list(before === undefined ? query : { ...query, before });
       for (const stored of page) {
-        const snapshot = await readSnapshot<S>(plan, stored);
+        const snapshot = asPast(await readSnapshot<S>(plan, stored));
         const metadata: Readonly<Record<string, unknown>> = { ...snapshot.metadata };
         if (!wanted.every(([key, value]) => metadata[key] === value)) continue;
         yield snapshot;

@@ -34,7 +34,7 @@ export interface TaskSnapshot {
 
 export interface StateSnapshot<S extends ChannelSpec> {
   readonly values: StateOf<S>;
-  /** Nodes that run next, but for those that have finished already. */
+  /** Nodes that run next, but for those that have finished already; of a named checkpoint or in a history: all of them. */
   readonly next: readonly string[];
   readonly config: CheckpointConfig;
   readonly metadata: { readonly source: Source; readonly step: number; readonly run_id: string };
@@ -85,6 +85,12 @@ export async function readSnapshot<S extends ChannelSpec>(
     source,
     interrupts: pendingInterrupts(stored),
   };
+}
+
+/** As one of many: which of its tasks were stored one by one, and which with the next checkpoint, is a matter of chance. */
+export function asPast<S extends ChannelSpec>(snapshot: StateSnapshot<S>): StateSnapshot<S> {
+  const { tasks } = snapshot;
+  return tasks.length > 0 ? { ...snapshot, next: tasks.map(({ name }) => name) } : snapshot;
 }
 
 /** Where a graph stands at a checkpoint: with what callers gave it together with an answer. */
