@@ -1,4 +1,4 @@
-// Compiles src, adapters and bin to dist with plain tsc.
+// Compiles src, adapters and bin to dist with plain tsc, and bundles what it made.
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -12,11 +12,18 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { bundle } from "./bundle.ts";
 import { command, type Outcome, root } from "./command.ts";
 
 const dist = join(root, "dist");
 const stampFile = join(root, ".agentmatic", "built");
-const sources = ["{src,adapters,bin}/**/*.ts", "tsconfig.base.json", "tsconfig.build.json", "package.json"];
+const sources = [
+  "{src,adapters,bin}/**/*.ts",
+  "tsconfig.base.json",
+  "tsconfig.build.json",
+  "package.json",
+  "scripts/bundle.ts",
+];
 
 /** Builds unless dist was made from the very same sources. */
 export async function buildIfNeeded(): Promise<Outcome & { built: boolean }> {
@@ -33,6 +40,7 @@ async function build(hash: string): Promise<Outcome> {
   try {
     const outcome = await command("tsc", ["-p", "tsconfig.build.json", "--outDir", fresh]);
     if (!outcome.ok) return outcome;
+    await bundle(fresh);
     const bin = join(fresh, "bin");
     if (existsSync(bin)) {
       for (const name of readdirSync(bin)) if (name.endsWith(".js")) chmodSync(join(bin, name), 0o755);
