@@ -154,25 +154,40 @@ interface Place {
   readonly world: World;
 }
 
-function behaviour({ kind, times, isAsync }: NodeDescription, { path, inner, later, outer, world }: Place) {
+function behaviour(node: NodeDescription, place: Place) {
+  const run = work(node, place);
+  return async (state: State, ctx: NodeContext) => {
+    const returned = await run(state, ctx);
+    if (node.kind !== "cached" && node.kind !== "turns of the parent") place.world.ends(ctx);
+    return returned;
+  };
+}
+
+function work({ kind, times, isAsync }: NodeDescription, { path, inner, later, outer, world }: Place) {
   return async (state: State, ctx: NodeContext) => {
     const { log } = state;
     if (isAsync) await Promise.resolve();
     const said: unknown[] = [log.length];
     // What a process has in its cache it does not do again, and another one does.
     if (kind !== "cached") world.touch(ctx, "runs");
-    const call = (at: number) => {
+    const call = async (at: number) => {
       const run = async (n: number) => {
         world.touch(ctx, `call ${n}`);
         return n * 2;
       };
-      return ctx.task(`call ${at}`, run, at);
+      const result = await ctx.task(`call ${at}`, run, at);
+      world.returned(ctx, `call ${at}`);
+      return result;
     };
     const ask = (at: number) => said.push(ctx.interrupt(`${path}?${at}`));
     if (kind === "asks") for (let at = 0; at < times; at++) ask(at);
     if (kind === "fails" && ctx.retryAttempt <= times) throw new Error(`${path} fails`);
     if (kind === "handled") throw new Error(`${path} fails for good`);
-    if (kind === "slow") await new Promise<void>((done) => void ctx.ports.timers.after(times * 10, done));
+    if (kind === "slow") {
+      const sinceMs = ctx.ports.clock.monotonicMs();
+      await new Promise<void>((done) => void ctx.ports.timers.after(times * 10, done));
+      world.waited(ctx, sinceMs);
+    }
     if (kind === "calls") {
       said.push(...(isAsync ? await Promise.all([call(1), call(2)]) : [await call(1), await call(2)]));
     }

@@ -15,18 +15,23 @@ function answer(questions: readonly Question[]): unknown {
   return all.length === 1 ? all[0]![1] : Object.fromEntries(all);
 }
 
-function check(description: GraphDescription, durability: Durability) {
+async function check(description: GraphDescription, durability: Durability) {
   const world = new World();
-  return checkCrashes({
+  const report = await checkCrashes({
     // Each process has a graph of its own.
     graph: () => build(description, world),
     input: { log: ["in"] },
     answers: answer,
     durability,
     ports: () => virtualPorts({ seed: 1 }),
+    store: () => world.store(),
     reset: () => world.clear(),
     effects: () => world.effects(durability === "sync"),
   });
+  // Of the last kill, and so of all: they are compared with each other.
+  expect(world.effects(durability === "sync")).toMatchObject({ unsteady: [], ranAgain: [] });
+  if (durability === "sync") expect(world.notStored).toEqual([]);
+  return report;
 }
 
 // Failing graphs count as well: they must fail the same way.
