@@ -19,15 +19,53 @@ export function spliceBetween(
   written: ReadonlySet<unknown>,
 ): Splice | undefined {
   const shorter = Math.min(before.length, after.length);
-  const isSame = (a: unknown, b: unknown) => a === b && (written.size === 0 || !written.has(b));
   let start = 0;
-  while (start < shorter && isSame(before[start], after[start])) start++;
+  while (start < shorter && before[start] === after[start]) start++;
+  start = firstOf(written, after, start);
   let same = 0;
-  while (same < shorter - start && isSame(before[before.length - 1 - same], after[after.length - 1 - same])) same++;
+  const { length } = after;
+  while (same < shorter - start && before[before.length - 1 - same] === after[length - 1 - same]) same++;
+  same = length - 1 - lastOf(written, after, length - 1 - same);
   const added = after.length - start - same;
   // More than half new: the full value costs as much and reads faster.
   if (added * 2 > after.length) return undefined;
   return [start, before.length - start - same, after.slice(start, start + added)];
+}
+
+/** With more of them a look at each item is quicker than a search for each. */
+const searchesMax = 8;
+
+/** Where the first of them stands before `end`, or `end`. */
+function firstOf(written: ReadonlySet<unknown>, list: readonly unknown[], end: number): number {
+  let first = end;
+  if (written.size > searchesMax) {
+    first = list.findIndex((item, index) => index >= end || written.has(item));
+    return first < 0 ? end : first;
+  }
+  for (const item of written) {
+    const at = list.indexOf(item);
+    if (at >= 0 && at < first) first = at;
+  }
+  return first;
+}
+
+/** Where the last of them stands after `start`, or `start`. */
+function lastOf(written: ReadonlySet<unknown>, list: readonly unknown[], start: number): number {
+  if (start === list.length - 1) return start;
+  if (written.size > searchesMax) return list.findLastIndex((item, index) => index <= start || written.has(item));
+  let last = start;
+  for (const item of written) {
+    const at = list.lastIndexOf(item);
+    if (at > last) last = at;
+  }
+  return last;
+}
+
+/** Changes the list. */
+export function applySplice(list: unknown[], [start, removed, added]: Splice): void {
+  // Not all at once where they are many: a call takes a bounded number of arguments.
+  if (start === list.length) for (const item of added) list.push(item);
+  else list.splice(start, removed, ...added);
 }
 
 /** Splices in a row as fewer of them where one appends to the other. */
@@ -60,10 +98,10 @@ export function foldPieces(full: unknown, pieces: readonly (readonly Splice[])[]
   if (!Array.isArray(full)) throw new AgentmaticError("DataLoss", "pieces of a list are stored, and no list");
   const list: unknown[] = [...(full as unknown[])];
   for (const piece of pieces) {
-    for (const [start, removed, added] of piece) {
+    for (const splice of piece) {
+      const [start, removed] = splice;
       if (start + removed > list.length) throw new AgentmaticError("DataLoss", "a stored piece does not fit its list");
-      if (start === list.length) for (const item of added) list.push(item);
-      else list.splice(start, removed, ...added);
+      applySplice(list, splice);
     }
   }
   return list;

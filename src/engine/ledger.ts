@@ -5,7 +5,15 @@
 import { decodeBody, encodeBody, type Source, type StoredUpdate } from "../checkpoint/body.ts";
 import { decodeValue, encodeValue } from "../checkpoint/codec.ts";
 import type { Checkpoint, NewCheckpoint } from "../checkpoint/saver.ts";
-import { decodePiece, encodePiece, foldPieces, joined, type Splice, spliceBetween } from "../checkpoint/splice.ts";
+import {
+  applySplice,
+  decodePiece,
+  encodePiece,
+  foldPieces,
+  joined,
+  type Splice,
+  spliceBetween,
+} from "../checkpoint/splice.ts";
 import { isOverwrite } from "../graph/command.ts";
 import type { Plan } from "../graph/plan.ts";
 import { migrated, tasksOf } from "./migrate.ts";
@@ -26,7 +34,7 @@ interface Entry {
   readonly pieces: readonly Piece[];
   readonly pieceBytes: number;
   /** Of a list: the items that were stored last, in a list of their own, as reducers may push to the state's. */
-  readonly items?: readonly unknown[];
+  readonly items?: unknown[];
 }
 
 /** Values below this size are stored whole: one read is worth more than the bytes. */
@@ -142,7 +150,8 @@ export class Ledger {
     const folds = kind === "reduce" || kind === "topic";
     const piece = folds && before && Array.isArray(value) ? this.#pieceFor(name, before, value, written) : undefined;
     if (before && piece) {
-      const { entry, bytes } = grown(before, piece, seq, value as readonly unknown[], name);
+      const { entry, bytes } = grown(before, piece, seq, name);
+      for (const splice of piece.splices) applySplice(before.items!, splice);
       this.#entries.set(name, entry);
       changes[name] = bytes;
       return;
@@ -187,7 +196,6 @@ function grown(
   before: Entry,
   piece: { readonly splices: readonly Splice[]; readonly bytes: Uint8Array },
   seq: number,
-  value: readonly unknown[],
   name: string,
 ): { entry: Entry; bytes: Uint8Array } {
   let pieces: readonly Piece[] = before.pieces;
@@ -201,7 +209,7 @@ function grown(
   }
   const all = [...pieces, { seq, level, bytes }];
   const pieceBytes = all.reduce((sum, one) => sum + one.bytes.length, 0);
-  return { entry: { ...before, pieces: all, pieceBytes, items: value.slice() }, bytes };
+  return { entry: { ...before, pieces: all, pieceBytes }, bytes };
 }
 
 function loaded(

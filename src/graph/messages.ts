@@ -58,8 +58,10 @@ export function messagesReducer<M extends WithId>(current: readonly M[] | M, upd
   const all = listOf<M | RemoveMessage>(update);
   const cleared = all.findLastIndex((entry) => isRemoval(entry) && entry.__remove__ === REMOVE_ALL_MESSAGES);
   const from: readonly M[] = cleared < 0 ? listOf<M>(current) : [];
-  const next = from.slice();
   let known = placesOf(from);
+  const longer = cleared < 0 ? appended<M>(from, all, known) : undefined;
+  if (longer) return longer;
+  const next = from.slice();
   const find = (id: string): number | undefined => {
     const at = known.get(id);
     if (at === undefined || next[at]?.id === id) return at;
@@ -86,6 +88,25 @@ export function messagesReducer<M extends WithId>(current: readonly M[] | M, upd
     next.push(entry);
   }
   if (removed.size > 0) return next.filter((_message, index) => !removed.has(index));
+  places.set(next, known);
+  return next;
+}
+
+/** Where all of the update is new: one copy of the list, where the way for all cases takes two or three. */
+function appended<M extends WithId>(
+  from: readonly M[],
+  update: readonly (M | RemoveMessage)[],
+  known: Map<string, number>,
+): readonly M[] | undefined {
+  for (let index = 0; index < update.length; index++) {
+    const entry = update[index]!;
+    if (isRemoval(entry)) return undefined;
+    const id = idOf(entry, index);
+    if (id === undefined) continue;
+    if (known.has(id)) return undefined;
+    known.set(id, from.length + index);
+  }
+  const next = from.concat(update as readonly M[]);
   places.set(next, known);
   return next;
 }
