@@ -6,6 +6,8 @@ export interface State {
   sum: number;
   last?: string;
   mark?: string;
+  /** Of a single call's item: no channel. */
+  nested?: { readonly of: string; readonly at: readonly number[] };
 }
 
 /** What both libraries call things; the rest of either is not used. */
@@ -14,10 +16,8 @@ export interface Library {
   readonly END: string;
   readonly Send: new (node: string, args: unknown) => unknown;
   readonly Command: new (fields: object) => unknown;
-  // biome-ignore lint/suspicious/noExplicitAny: two libraries' builders, by the names that they share
-  readonly StateGraph: new (
-    state: any,
-  ) => any;
+  readonly Overwrite: new (value: unknown) => unknown;
+  readonly StateGraph: new (state: unknown) => Compiled;
   /** The state's channels, in the library's own words. */
   state(): unknown;
   ask(question: string, context: unknown): unknown;
@@ -26,23 +26,45 @@ export interface Library {
   limit(count: number, action: string): number;
   /** True for a checkpoint that has no counterpart in the other library: of an input before it is applied. */
   isExtra(source: string): boolean;
+  /** What was committed since the last call; only where a test can know that. */
+  commits?(saver: unknown): readonly Boundary[];
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a compiled graph of either library
+/** A superstep's boundary, in whichever graph. */
+export interface Boundary {
+  /** The graph's nodes from the root to it. */
+  readonly path: readonly number[];
+  readonly source: string;
+  /** Nodes that ran in the superstep; those of an edit are filled in by who made it. */
+  readonly ran: string[];
+  readonly due: readonly string[];
+  /** Single calls that are due. */
+  readonly sends: readonly string[];
+  readonly deferred: readonly string[];
+  readonly joins: Readonly<Record<string, readonly string[]>>;
+  /** Supersteps that the run has taken in this graph. */
+  readonly taken: number;
+  /** The boundary that it builds on. */
+  readonly before: Boundary | undefined;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a graph or its builder, of either library
 export type Compiled = any;
 
-const nameOf = (index: number) => `n${index}`;
+export const nameOf = (index: number): string => `n${index}`;
 
-export function build(library: Library, { graph, before, after }: Case): Compiled {
+export function build(library: Library, { graph, before, after }: Case, options: object = {}): Compiled {
   const names = (list: readonly number[]) => list.map(nameOf);
   return builder(library, graph, "").compile({
     checkpointer: library.saver(),
+    ...options,
     ...(before.length > 0 ? { interruptBefore: names(before) } : {}),
     ...(after.length > 0 ? { interruptAfter: names(after) } : {}),
   });
 }
 
-function builder(library: Library, { nodes, edges, joins, conditions }: GraphDescription, prefix: string): Compiled {
+function builder(library: Library, description: GraphDescription, prefix: string): Compiled {
+  const { nodes, edges, joins, conditions, sequence } = description;
   const { START, END } = library;
   const graph = new library.StateGraph(library.state());
   nodes.forEach((node, index) => {
@@ -51,7 +73,7 @@ function builder(library: Library, { nodes, edges, joins, conditions }: GraphDes
       ends: node.goto.map(nameOf),
       ...(node.defer ? { defer: true } : {}),
       ...(node.retries
-        ? { retryPolicy: { maxAttempts: 3, initialInterval: 1, jitter: false, retryOn: () => true } }
+        ? { retryPolicy: { maxAttempts: 3, initialInterval: 1, jitter: false, retryOn: () => true, logWarning: false } }
         : {}),
       ...(node.handled ? { errorHandler: () => ({ log: [`${prefix}${name} handled`] }) } : {}),
     };
@@ -70,31 +92,54 @@ function builder(library: Library, { nodes, edges, joins, conditions }: GraphDes
       const real = targets.filter((index) => index >= 0);
       return real.length === 0
         ? END
-        : real.map((index, at) => new library.Send(nameOf(index), { ...state, last: `item${at}` }));
+        : real.map((index, at) => new library.Send(nameOf(index), itemOf(state, source(from), at)));
     };
     graph.addConditionalEdges(source(from), path, [...new Set([...targets.map(target), END])]);
+  }
+  if (sequence > 0) {
+    const names = Array.from({ length: sequence }, (_, index) => `s${index}`);
+    graph.addSequence(names.map((name) => [name, ({ log }: State) => ({ log: [`${prefix}${name}(${log.length})`] })]));
+    graph.addEdge(nameOf(nodes.length - 1), names[0]!);
   }
   return graph;
 }
 
+function itemOf(state: State, from: string, at: number): State {
+  return {
+    ...state,
+    last: `${state.last ? `${state.last}>` : ""}${from}.${at}`,
+    nested: { of: from, at: [at, state.sum ?? 0] },
+  };
+}
+
 function behaviour(library: Library, node: NodeDescription, name: string): (state: State, context: unknown) => unknown {
-  let failures = 0;
+  // By task: which of a node's tasks comes first is not the same in both libraries.
+  const failures = new Map<string, number>();
   return (state, context) => {
+    const { nested } = state;
+    const item = [state.last, nested && JSON.stringify(nested)].filter((part) => part !== undefined).join();
     const answers: unknown[] = [];
-    for (let question = 0; question < node.asks; question++) answers.push(library.ask(`${name}?${question}`, context));
-    if (node.fails === 9 || failures < node.fails) {
-      failures++;
+    for (let question = 0; question < node.asks; question++)
+      answers.push(library.ask(`${name}${item}?${question}`, context));
+
+    const failed = failures.get(item) ?? 0;
+    if (node.fails === 9 || failed < node.fails) {
+      failures.set(item, failed + 1);
       throw new Error(`${name} fails`);
     }
     const update: Partial<State> = {};
+    const log = [`${name}(${state.log?.length ?? 0}${item && `,${item}`})${answers.join("")}`];
     for (const write of node.writes) {
-      if (write === "log")
-        update.log = [`${name}(${state.log?.length ?? 0}${state.last ? `,${state.last}` : ""})${answers.join("")}`];
+      if (write === "log") update.log = log;
+      else if (write === "over") update.log = new library.Overwrite(log) as string[];
       else if (write === "sum") update.sum = 1 + (state.log?.length ?? 0);
       else update[write] = `${name}:${state.sum ?? 0}`;
     }
     // Rounds must end: a Command leads on only while the state is small.
-    const goto = (state.log?.length ?? 0) > 10 ? [] : node.goto.map(nameOf);
+    const turns = node.goto.map((index, at) =>
+      node.gotoSends ? new library.Send(nameOf(index), itemOf(state, name, at)) : nameOf(index),
+    );
+    const goto = (state.log?.length ?? 0) > 10 ? [] : turns;
     return goto.length > 0 ? new library.Command({ update, goto }) : update;
   };
 }

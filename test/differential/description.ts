@@ -1,8 +1,8 @@
 // A random graph and what is done with it, as plain data: printed, shrunk, and built in both libraries.
 import fc from "fast-check";
 
-/** Channels: `log` and `sum` have reducers, `last` and `mark` keep the last value. */
-export type Write = "log" | "sum" | "last" | "mark";
+/** Channels: `log` and `sum` have reducers, `last` and `mark` keep the last value. `over` takes `log`'s place. */
+export type Write = "log" | "sum" | "last" | "mark" | "over";
 
 /** Decides by `log.length % targets.length`, so that it depends on the state alone. */
 export interface Condition {
@@ -20,6 +20,8 @@ export interface NodeDescription {
   readonly asks: number;
   /** Where its Command leads, besides its edges. */
   readonly goto: readonly number[];
+  /** By single calls. */
+  readonly gotoSends: boolean;
   readonly defer: boolean;
   readonly retries: boolean;
   readonly handled: boolean;
@@ -33,6 +35,8 @@ export interface GraphDescription {
   readonly edges: readonly (readonly [from: number, to: number])[];
   readonly joins: readonly { readonly from: readonly number[]; readonly to: number }[];
   readonly conditions: readonly Condition[];
+  /** Nodes of a sequence that begins after the last node; 0 for none. */
+  readonly sequence: number;
 }
 
 export type Action =
@@ -49,17 +53,20 @@ export interface Case {
   readonly actions: readonly Action[];
 }
 
-const writes: readonly Write[] = ["log", "log", "log", "sum", "sum", "last", "mark"];
+const writes: readonly Write[] = ["log", "log", "log", "log", "log", "sum", "sum", "sum", "last", "mark", "over"];
 
 function nodeArb(size: number, depth: number): fc.Arbitrary<NodeDescription> {
   const rare = (weight: number) => fc.integer({ min: 0, max: weight }).map((n) => n === 0);
   return fc.record({
-    writes: fc.uniqueArray(fc.constantFrom(...writes), { maxLength: 3 }),
+    writes: fc
+      .uniqueArray(fc.constantFrom(...writes), { maxLength: 3 })
+      .map((all) => (all.includes("over") ? all.filter((write) => write !== "log") : all)),
     fails: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 9),
     asks: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2),
     goto: rare(5).chain((has) =>
       has ? fc.uniqueArray(fc.nat(size - 1), { minLength: 1, maxLength: 2 }) : fc.constant<number[]>([]),
     ),
+    gotoSends: rare(2),
     defer: rare(9),
     retries: rare(3),
     handled: rare(6),
@@ -88,24 +95,46 @@ export function graphArb(most: number, depth: number): fc.Arbitrary<GraphDescrip
           // LangGraph.js takes one nameless condition of a node.
           { maxLength: 2, selector: ({ from }) => from },
         ),
+        sequence: fc.constantFrom(0, 0, 0, 0, 0, 2, 3),
+        rounds: fc.boolean(),
       })
-      .map(({ nodes, tree, more, joins, conditions }) => {
+      .map(({ nodes, tree, more, joins, conditions, sequence, rounds }) => {
         const edges = new Map<string, readonly [number, number]>();
         const add = (from: number, to: number) => edges.set(`${from}>${to}`, [from, to]);
-        tree.forEach((value, index) => add(index === 0 ? -1 : (value % (index + 1)) - 1, index));
+        for (const [index, value] of tree.entries()) add(index === 0 ? -1 : (value % (index + 1)) - 1, index);
         for (const [from, to] of more) add(from, to);
-        // Single calls lead forward only: rounds of them would double at every turn.
-        const forward = conditions.map((one) =>
-          one.sends ? { ...one, targets: one.targets.filter((target) => target < 0 || target > one.from) } : one,
-        );
-        return {
-          nodes,
-          edges: [...edges.values()],
-          joins,
-          conditions: forward.filter(({ targets }) => targets.length > 0),
-        };
+        return bounded({ nodes, sequence, edges: [...edges.values()], joins, conditions }, rounds);
       }),
   );
+}
+
+/**
+ * Single calls lead forward only, as rounds of them would double at every turn. Where the rest may lead back, there is
+ * one call at a time; else nothing leads back.
+ */
+function bounded(graph: GraphDescription, rounds: boolean): GraphDescription {
+  const forward = (from: number, targets: readonly number[], most: number) =>
+    targets.filter((target) => target < 0 || target > from).slice(0, most);
+  const most = rounds ? 1 : 2;
+  const nodes = graph.nodes.map((node, index) =>
+    node.gotoSends ? { ...node, goto: rounds ? [] : forward(index, node.goto, most) } : node,
+  );
+  const conditions = graph.conditions
+    .map((one) => (one.sends ? { ...one, targets: forward(one.from, one.targets, most) } : one))
+    .filter(({ targets }) => targets.length > 0);
+  const calls =
+    nodes.some(({ gotoSends, goto }) => gotoSends && goto.length > 0) || conditions.some(({ sends }) => sends);
+  if (rounds || !calls) return { ...graph, nodes, conditions };
+  const later = (from: number, targets: readonly number[]) => forward(from, targets, targets.length);
+  return {
+    ...graph,
+    nodes: nodes.map((node, index) => ({ ...node, goto: later(index, node.goto) })),
+    edges: graph.edges.filter(([from, to]) => to < 0 || to > from),
+    joins: graph.joins.filter(({ from, to }) => from.every((source) => to > source)),
+    conditions: conditions
+      .map((one) => ({ ...one, targets: later(one.from, one.targets) }))
+      .filter(({ targets }) => targets.length > 0),
+  };
 }
 
 const actionArb: fc.Arbitrary<Action> = fc.oneof(
