@@ -33,6 +33,7 @@ export async function compare(theirLibrary: Library, ourLibrary: Library, given:
   const actions: readonly Action[] = [{ kind: "input", item: "in" }, ...given.actions];
   const answers = new Set<string>();
   let singly = false;
+  let inside: readonly Boundary[] = [];
   let before: Pick<Context, "before" | "viewBefore" | "answeredBefore"> = {};
   for (const action of actions) {
     const step = await stepOf(ours, action, given);
@@ -49,13 +50,26 @@ export async function compare(theirLibrary: Library, ourLibrary: Library, given:
     const answered = await answeredOf(ours, view);
     const failed = !["ended", "waits"].includes(seen.theirs.outcome);
     const aborted = failed && (await abortedIn(theirs, (await viewOf(theirs)).tasks, ""));
-    const context: Context = { given, ...seen, ...before, boundaries, view, answered, answers, singly, aborted };
+    const context: Context = {
+      given,
+      ...seen,
+      ...before,
+      boundaries,
+      inside,
+      view,
+      answered,
+      answers,
+      singly,
+      aborted,
+    };
     const reasons = explain(context);
     if (!reasons) return { found: [...found], unknown: { ...seen, history }, actions: history.length };
     for (const one of reasons) found.add(one);
     if (reasons.some(({ parts, applies }) => parts || applies?.(context))) break;
-    // An answer belongs to the superstep that asked.
-    if (before.before && before.before.ours.checkpoints !== seen.ours.checkpoints) singly = false;
+    // An answer belongs to the superstep that asked, and so does what its tasks have begun.
+    const isSame = before.before?.ours.checkpoints === seen.ours.checkpoints;
+    if (!isSame) singly = false;
+    inside = [...(isSame ? inside : []), ...boundaries.filter(({ path }) => path.length > 0)];
     before = { before: seen, viewBefore: view, answeredBefore: answered };
   }
   return { found: [...found], actions: history.length };

@@ -13,6 +13,8 @@ export interface Context {
   readonly view: View;
   /** Our supersteps in the action, of all graphs. */
   readonly boundaries: readonly Boundary[];
+  /** Those of graphs inside tasks that actions before have begun: what they did is seen once the task has finished. */
+  readonly inside: readonly Boundary[];
   /** After the action before. */
   readonly before?: { readonly theirs: Seen; readonly ours: Seen };
   readonly viewBefore?: View;
@@ -145,11 +147,11 @@ export const differences: readonly Difference[] = [
     reason: "LangGraph.js gives an answer without an id once more, to the task's next question, when the run goes on",
     share: 0.02,
     parts: true,
-    applies: ({ ours, before, boundaries, answered, singly }) => {
-      if (!singly || ours.questions.length === 0 || before?.ours.checkpoints !== ours.checkpoints) return false;
-      // An answer is at once given to the next question of a graph inside, too.
-      const inside = boundaries.some(({ path }) => path.length > 0);
-      return answered.length > 0 && (ours.action === "go on" || (ours.action === "resume" && inside));
+    applies: ({ ours, before, answered, singly }) => {
+      if (!singly || before?.ours.checkpoints !== ours.checkpoints) return false;
+      if (ours.action === "go on") return answered.length > 0 && ours.questions.length > 0;
+      // At once to the next question of a graph inside a task, too.
+      return ours.action === "resume" && ours.questions.some((question) => question.includes("/"));
     },
   },
   {
@@ -175,8 +177,10 @@ export const differences: readonly Difference[] = [
     reason: "LangGraph.js runs deferred nodes beside single calls that are due; here those are work that is waited for",
     share: 0.03,
     parts: true,
-    applies: ({ boundaries }) =>
-      boundaries.some(({ due, sends, deferred }) => due.length === 0 && sends.length > 0 && deferred.length > 0),
+    applies: ({ boundaries, inside }) =>
+      [...inside, ...boundaries].some(
+        ({ due, sends, deferred }) => due.length === 0 && sends.length > 0 && deferred.length > 0,
+      ),
   },
   {
     id: "join-and-turn",
@@ -184,8 +188,10 @@ export const differences: readonly Difference[] = [
       "a node that a join and another edge start at once runs once here; LangGraph.js keeps the join for another time",
     share: 0.02,
     parts: true,
-    applies: ({ given, boundaries }) =>
-      boundaries.flatMap(lineOf).some((boundary) => startsTwice(graphAt(given.graph, boundary), boundary)),
+    applies: ({ given, boundaries, inside }) =>
+      [...inside, ...boundaries]
+        .flatMap(lineOf)
+        .some((boundary) => startsTwice(graphAt(given.graph, boundary), boundary)),
   },
 ];
 
