@@ -44,7 +44,7 @@ const { values } = parseArgs({
 const quick = values.quick === true;
 const options: Options = { quick, sampleMs: quick ? 20 : 200 };
 const rounds = quick ? 3 : 15;
-const warmups = quick ? 1 : 3;
+const warmups = quick ? 1 : 10;
 
 if (values.child !== undefined) await child(values.child);
 else await parent(values.only?.split(","));
@@ -64,7 +64,8 @@ async function parent(only: readonly string[] | undefined): Promise<void> {
 
 async function child(name: string): Promise<void> {
   const { title, unit, share = 1, contenders } = workloads.find((one) => one.name === name)!;
-  const budget = { rounds: Math.max(3, Math.round(rounds * share)), warmups };
+  const part = (count: number) => Math.ceil(count * share);
+  const budget = { rounds: Math.max(3, part(rounds)), warmups: part(warmups) };
   const figures = await measure(await contenders(options), budget);
   console.log(`\n### ${title}\n\nLoad average ${loadavg()[0]!.toFixed(1)}.\n\n${table(figures, unit)}`);
 }

@@ -4,7 +4,7 @@
 export interface Contender {
   readonly name: string;
   readonly sample: () => Promise<number>;
-  /** Samples at most, where one takes long. */
+  /** Samples at most, where one takes long; before them one less that does not count. */
   readonly samplesMax?: number;
 }
 
@@ -25,8 +25,8 @@ export interface Budget {
 export async function measure(contenders: readonly Contender[], { rounds, warmups }: Budget): Promise<Figure[]> {
   const samples = contenders.map((): number[] => []);
   for (let round = -warmups; round < rounds; round++) {
-    for (const [index, { sample, samplesMax = rounds }] of contenders.entries()) {
-      if (round >= samplesMax || (round < 0 && -round > samplesMax)) continue;
+    for (const [index, { sample, samplesMax = Number.POSITIVE_INFINITY }] of contenders.entries()) {
+      if (round >= samplesMax || (round < 0 && -round >= samplesMax)) continue;
       const value = await sample();
       if (round >= 0) samples[index]!.push(value);
     }

@@ -49,6 +49,7 @@ export interface Rest {
 /** Supersteps in a row without giving other work of the process its turn. */
 const stepsInARow = 64;
 const turnMs = 20;
+const noNames: ReadonlySet<string> = new Set();
 const unkept = "unkept";
 
 export class GraphLoop {
@@ -66,7 +67,7 @@ export class GraphLoop {
   /** Supersteps that this run has taken here, over all of its attempts. */
   #taken = 0;
   /** Channels whose value the store does not have. */
-  #unwritten: ReadonlySet<string> = new Set();
+  #unwritten: ReadonlySet<string> = noNames;
   /** Objects that nodes wrote since then: a node may hand in again what it changed in place. */
   #written: Set<unknown> = new Set();
   /** The newest checkpoint that was handed to the store. */
@@ -322,8 +323,8 @@ export class GraphLoop {
       ...(this.#caller === undefined ? {} : { caller: this.#caller }),
       atMs: this.#scope.ports.clock.wallMs(),
     });
-    this.#unwritten = new Set();
-    this.#written = new Set();
+    this.#unwritten = noNames;
+    if (this.#written.size > 0) this.#written = new Set();
     this.#storedId = snapshot.checkpointId;
     return checkpoint;
   }

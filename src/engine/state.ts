@@ -14,7 +14,7 @@ export class StateWriter {
   readonly #plan: Plan;
   /** By last-value channel: the node that wrote it in this superstep. */
   readonly #writers: Map<string, string> = new Map();
-  readonly #overwritten: Set<string> = new Set();
+  #overwritten: Set<string> | undefined;
   /** Updates of channels that take all of a superstep's at once. */
   #collected: Map<string, unknown[]> | undefined;
 
@@ -43,7 +43,7 @@ export class StateWriter {
   /** What is written from now on comes after what was written so far, as in a superstep of its own. */
   again(): this {
     this.#writers.clear();
-    this.#overwritten.clear();
+    this.#overwritten = undefined;
     return this.fold();
   }
 
@@ -70,10 +70,11 @@ export class StateWriter {
 
   #reduce(node: string, name: string, channel: Channel<unknown, unknown>, update: unknown): void {
     if (isOverwrite(update)) {
-      if (this.#overwritten.has(name)) throw twoOverwrites(this.#plan, name, node);
+      if (this.#overwritten?.has(name)) throw twoOverwrites(this.#plan, name, node);
+      this.#overwritten ??= new Set();
       this.#overwritten.add(name);
       this.values[name] = update.__overwrite__;
-    } else if (!this.#overwritten.has(name)) {
+    } else if (!this.#overwritten?.has(name)) {
       const empty = !Object.hasOwn(this.values, name);
       this.values[name] = empty ? update : this.#call(name, () => channel.reduce!(this.values[name], update));
     }

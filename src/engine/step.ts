@@ -224,7 +224,10 @@ class Due {
   }
 }
 
+const noNames: readonly string[] = [];
+
 function sorted(names: ReadonlySet<string>): readonly string[] {
+  if (names.size === 0) return noNames;
   return names.size < 2 ? [...names] : [...names].sort(compareCodePoints);
 }
 

@@ -71,8 +71,7 @@ export class Superstep {
 
   constructor(options: SuperstepOptions) {
     this.#options = options;
-    const done = options.beside.filter(({ kind }) => kind === "done");
-    this.#done = done.length > 0 ? new Map(done.map((write) => [write.taskId, write])) : none;
+    this.#done = options.beside.length > 0 ? finishedIn(options.beside) : none;
     this.#calls = new CallResults(this.#done);
   }
 
@@ -364,6 +363,10 @@ export class Superstep {
     const data = { id: task.id, name, step: place.step, ...what };
     scope.emit(eventOf(scope, place.ns, "tasks", { node: name, taskId: task.id, data }));
   }
+}
+
+function finishedIn(beside: readonly TaskWrites[]): ReadonlyMap<string, TaskWrites> {
+  return new Map(beside.filter(({ kind }) => kind === "done").map((write) => [write.taskId, write]));
 }
 
 /** A finished task's result, from what is stored of it. */
