@@ -14,7 +14,8 @@ describe("a splice between two lists", () => {
         const after = before.slice();
         after.splice(below(after.length + 1), below(4), ...Array.from({ length: below(4) }, (_, at) => ({ at: -at })));
         const written = new Set<Item>(after.filter(({ at }) => at <= 0 && random() < 0.5));
-        for (let count = random() < 0.3 ? 12 : below(3); count > 0 && after.length > 0; count--) written.add(after[below(after.length)]!);
+        for (let count = random() < 0.3 ? 12 : below(3); count > 0 && after.length > 0; count--)
+          written.add(after[below(after.length)]!);
         const splice = spliceBetween(before, after, written);
         if (!splice) continue;
         made++;
