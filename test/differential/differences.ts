@@ -3,7 +3,7 @@
 import type { Boundary } from "./build.ts";
 import { nameOf } from "./build.ts";
 import type { Case, GraphDescription, NodeDescription } from "./description.ts";
-import { type Seen, same, stepLimit, textOf, type View } from "./drive.ts";
+import { type Seen, stepLimit, type View } from "./drive.ts";
 
 export interface Context {
   readonly given: Case;
@@ -54,7 +54,7 @@ export const differences: readonly Difference[] = [
       const values = theirs.committed;
       if (theirs.readable) {
         if (!view.tasks.some(({ result }) => result !== undefined)) return undefined;
-        const told = theirs.streamed.at(-1) === textOf(theirs.values) && !same(theirs.streamed, ours.streamed);
+        const told = ours.outcome === "waits" && theirs.streamed.length === ours.streamed.length + 1;
         // What an error handler wrote is not shown as its node's.
         const handled = minus(ours.results, theirs.results).filter((result) => isHandled(given.graph, result));
         const results = [...theirs.results, ...handled].sort();

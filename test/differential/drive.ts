@@ -187,7 +187,7 @@ async function historyOf(graph: Compiled, limit?: number): Promise<Snapshot[]> {
   return all;
 }
 
-export function textOf(update: unknown): string {
+function textOf(update: unknown): string {
   return JSON.stringify(Object.entries(update as object).sort());
 }
 
