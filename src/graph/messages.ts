@@ -50,6 +50,9 @@ export type MessagesOf<M> = M | RemoveMessage | readonly (M | RemoveMessage)[];
  */
 const places: WeakMap<readonly unknown[], Map<string, number>> = new WeakMap();
 
+/** Lists up to here are looked through anew: to remember their places would take longer. */
+const fewMax = 32;
+
 /**
  * Appends; replaces in place where the id is known; removes. The same lists give the same result: a message without an
  * id stays without. Throws `InvalidArgument` for an unknown id to remove, and for what is no message.
@@ -58,8 +61,10 @@ export function messagesReducer<M extends WithId>(current: readonly M[] | M, upd
   const all = listOf<M | RemoveMessage>(update);
   const cleared = all.findLastIndex((entry) => isRemoval(entry) && entry.__remove__ === REMOVE_ALL_MESSAGES);
   const from: readonly M[] = cleared < 0 ? listOf<M>(current) : [];
-  let known = placesOf(from);
+  const few = from.length + all.length <= fewMax;
+  let known = few ? indexed(from) : placesOf(from);
   const longer = cleared < 0 ? appended<M>(from, all, known) : undefined;
+  if (longer && !few) places.set(longer, known);
   if (longer) return longer;
   const next = from.slice();
   const find = (id: string): number | undefined => {
@@ -88,7 +93,7 @@ export function messagesReducer<M extends WithId>(current: readonly M[] | M, upd
     next.push(entry);
   }
   if (removed.size > 0) return next.filter((_message, index) => !removed.has(index));
-  places.set(next, known);
+  if (!few) places.set(next, known);
   return next;
 }
 
@@ -106,9 +111,7 @@ function appended<M extends WithId>(
     if (known.has(id)) return undefined;
     known.set(id, from.length + index);
   }
-  const next = from.concat(update as readonly M[]);
-  places.set(next, known);
-  return next;
+  return from.concat(update as readonly M[]);
 }
 
 /** The names under which LangGraph.js has it. */
