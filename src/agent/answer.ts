@@ -1,6 +1,7 @@
 /** A model's answer as a message of the conversation. */
 import type { LanguageModelV4Content, LanguageModelV4GenerateResult, SharedV4ProviderMetadata } from "@ai-sdk/provider";
 import { AgentmaticError } from "../errors.ts";
+import { isObject } from "../run/check.ts";
 import type { AgentMessage } from "./messages.ts";
 
 export type AssistantMessage = Extract<AgentMessage, { role: "assistant" }>;
@@ -12,6 +13,24 @@ export function messageOf(result: LanguageModelV4GenerateResult, id: string): As
     throw new AgentmaticError("Unavailable", `the model ended with an error (${result.finishReason.raw ?? "unnamed"})`);
   }
   return { role: "assistant", content: result.content.flatMap(partOf), id };
+}
+
+/** Providers are other people's code. Throws `Unavailable` that names what is wrong with an answer. */
+export function checkAnswer(result: unknown): void {
+  const { content, finishReason, usage }: { [field: string]: unknown } = isObject(result) ? { ...result } : {};
+  if (!Array.isArray(content)) throw misformed("content");
+  for (const [index, part] of content.entries()) {
+    if (!isObject(part) || !("type" in part)) throw misformed(`content[${index}]`);
+    if (part.type === "tool-call" && !("input" in part && typeof part.input === "string")) {
+      throw misformed(`content[${index}].input`);
+    }
+  }
+  if (!isObject(finishReason)) throw misformed("finishReason");
+  if (!isObject(usage)) throw misformed("usage");
+}
+
+export function misformed(place: string): AgentmaticError {
+  return new AgentmaticError("Unavailable", `the model's answer does not have the form of its interface: ${place}`);
 }
 
 /** Citations and sources have no place in a prompt: they are not kept. */

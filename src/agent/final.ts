@@ -43,12 +43,22 @@ function parsed(text: string): unknown {
 function closed(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(closed);
   if (typeof schema !== "object" || schema === null) return schema;
-  const fields = Object.entries(schema).map(([key, value]) => [key, literal.has(key) ? value : closed(value)]);
+  const fields = Object.entries(schema).map(([key, value]) => {
+    if (literal.has(key)) return [key, value];
+    return [key, named.has(key) ? closedAll(value) : closed(value)];
+  });
   const copy = Object.fromEntries(fields) as Record<string, unknown>;
   return copy.type === "object" && "properties" in copy && copy.additionalProperties === undefined
     ? { ...copy, additionalProperties: false }
     : copy;
 }
 
+function closedAll(schemas: unknown): unknown {
+  if (typeof schemas !== "object" || schemas === null) return schemas;
+  return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, closed(schema)]));
+}
+
+/** Hold schemas by names, which may be those of keywords. */
+const named: ReadonlySet<string> = new Set(["properties", "patternProperties", "$defs", "definitions"]);
 /** Hold values, and no schemas. */
 const literal: ReadonlySet<string> = new Set(["enum", "const", "default", "examples"]);

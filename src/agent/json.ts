@@ -20,7 +20,8 @@ export function toJson(value: unknown, path: string, depth = 0): JSONValue {
   if (typeof value !== "object") throw refused(path, `is a ${typeof value}`);
   if (depth > depthMax) throw refused(path, `is nested deeper than ${depthMax} levels, or contains itself`);
   if ("toJSON" in value && typeof value.toJSON === "function") return toJson(value.toJSON(), path, depth + 1);
-  if (Array.isArray(value)) return value.map((item, index) => toJson(item, `${path}[${index}]`, depth + 1));
+  // Holes as well, which become null.
+  if (Array.isArray(value)) return Array.from(value, (item, index) => toJson(item, `${path}[${index}]`, depth + 1));
   const kind = Object.prototype.toString.call(value).slice(8, -1);
   if (kind !== "Object") throw refused(path, `is of type ${kind}`);
   const fields = Object.entries(value).filter(([, field]) => field !== undefined);

@@ -126,7 +126,7 @@ async function list(client: McpClient, signal: AbortSignal | undefined): Promise
     if (!Array.isArray(answer?.tools)) throw new AgentmaticError("Unavailable", "the server's list of tools is none");
     for (const one of answer.tools as readonly McpTool[]) tools.push(checked(one));
     if (tools.length > toolsMax) break;
-    cursor = answer.nextCursor;
+    cursor = answer.nextCursor ?? undefined;
     if (cursor === undefined) return tools;
     if (seen.has(cursor)) throw endless(`it gave the cursor of page ${page + 1} before`);
     seen.add(cursor);

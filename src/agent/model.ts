@@ -16,6 +16,7 @@ import type {
   SharedV4FileData,
 } from "@ai-sdk/provider";
 import { AgentmaticError, invalid } from "../errors.ts";
+import { checkAnswer } from "./answer.ts";
 
 /** Versions 4 (AI SDK 7) and 3 (AI SDK 6) of the language model interface. */
 export type LanguageModel = LanguageModelV4 | LanguageModelV3;
@@ -38,12 +39,18 @@ export function checkModel(value: unknown, field: string): LanguageModel {
   return model as LanguageModel;
 }
 
+/** Rejects with the model's error, and `Unavailable` for an answer that is none. */
 export async function generate(
   model: LanguageModel,
   options: LanguageModelV4CallOptions,
 ): Promise<LanguageModelV4GenerateResult> {
-  if (model.specificationVersion === "v4") return await model.doGenerate(options);
+  if (model.specificationVersion === "v4") {
+    const result = await model.doGenerate(options);
+    checkAnswer(result);
+    return result;
+  }
   const result = await model.doGenerate(optionsToV3(options));
+  checkAnswer(result);
   return { ...result, content: result.content.map(contentFromV3) };
 }
 

@@ -12,11 +12,13 @@ type ToolMessage = Extract<LanguageModelV4Message, { role: "tool" }>;
 
 /**
  * The system prompt, then the messages. Providers refuse a history in which a tool call has no result, which is what a
- * run leaves behind that was cancelled between the two: such a call gets one that says so.
+ * run leaves behind that was cancelled between the two: such a call gets one that says so. They refuse a result without
+ * its call, too, which is what a conversation has that was shortened in between: it is left out.
  */
 export function promptOf(system: string | undefined, messages: readonly AgentMessage[]): LanguageModelV4Prompt {
   const prompt: LanguageModelV4Prompt = system === undefined ? [] : [{ role: "system", content: system }];
   let open: readonly LanguageModelV4ToolCallPart[] = [];
+  let asked: ReadonlySet<string> = new Set();
   const close = () => {
     if (open.length > 0) addResults(prompt, { role: "tool", content: open.map(notRun) });
     open = [];
@@ -25,7 +27,8 @@ export function promptOf(system: string | undefined, messages: readonly AgentMes
     if (message.role === "tool") {
       const answered = new Set(message.content.map((part) => (part.type === "tool-result" ? part.toolCallId : "")));
       open = open.filter(({ toolCallId }) => !answered.has(toolCallId));
-      addResults(prompt, plain(message) as ToolMessage);
+      const content = message.content.filter((part) => part.type !== "tool-result" || asked.has(part.toolCallId));
+      if (content.length > 0) addResults(prompt, { ...(plain(message) as ToolMessage), content });
       continue;
     }
     close();
@@ -33,6 +36,7 @@ export function promptOf(system: string | undefined, messages: readonly AgentMes
     if (message.content.length === 0) continue;
     prompt.push(message.role === "assistant" ? withObjects(plain(message) as AssistantMessage) : plain(message));
     open = callsOf(message);
+    asked = idsOf(message);
   }
   close();
   return prompt;
@@ -42,6 +46,11 @@ export function promptOf(system: string | undefined, messages: readonly AgentMes
 export function callsOf(message: AgentMessage | undefined): readonly LanguageModelV4ToolCallPart[] {
   if (message?.role !== "assistant") return [];
   return message.content.filter((part) => part.type === "tool-call").filter((call) => call.providerExecuted !== true);
+}
+
+function idsOf({ role, content }: AgentMessage): ReadonlySet<string> {
+  const parts = role === "assistant" ? content : [];
+  return new Set(parts.map((part) => (part.type === "tool-call" ? part.toolCallId : "")));
 }
 
 /** Without the id and the caller's own fields. */

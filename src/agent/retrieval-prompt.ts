@@ -52,5 +52,5 @@ export function start(text: string, charsMax: number): string {
 
 /** A document cannot close its own frame. */
 function sealed(text: string): string {
-  return text.replaceAll(/<(\/?source)/gi, "‹$1");
+  return text.replaceAll(/<(\s*\/?\s*source)/gi, "‹$1");
 }

@@ -48,7 +48,7 @@ export function readSettings(settings: ModelSettings): ModelNode {
     model: checkModel(llm, "llm"),
     ...(price === undefined ? {} : { price }),
     ...(rateLimit === undefined ? {} : { rateLimit }),
-    alwaysStream: typeof timeout === "object" && timeout.idleTimeout !== undefined,
+    alwaysStream: typeof timeout === "object" && timeout?.idleTimeout !== undefined,
     ...{ system, budget },
   };
   return { turn, policies: nodePolicies(settings, "") };

@@ -8,6 +8,8 @@ import type {
   SharedV4ProviderMetadata,
 } from "@ai-sdk/provider";
 import { AgentmaticError } from "../errors.ts";
+import { isObject } from "../run/check.ts";
+import { checkAnswer, misformed } from "./answer.ts";
 
 /** What followers of `messages` are told of an answer; `id` is that of the message it becomes. */
 export type MessageChunk =
@@ -33,7 +35,7 @@ const partsMax = 1_000_000;
 
 /**
  * Resolves with what `doGenerate` would have given. Rejects with the stream's own error, with `Unavailable` where it
- * ends before its end, and with `ResourceExhausted` where it does not come to one.
+ * ends before its end or says what no answer can, and with `ResourceExhausted` where it does not come to one.
  */
 export async function assemble(
   stream: ReadableStream<LanguageModelV4StreamPart>,
@@ -109,6 +111,7 @@ class Assembly {
   add(part: LanguageModelV4StreamPart): void {
     if (++this.#parts > partsMax)
       throw new AgentmaticError("ResourceExhausted", `the answer has over ${partsMax} parts`);
+    checkPart(part);
     switch (part.type) {
       case "text-start":
       case "text-delta":
@@ -145,7 +148,9 @@ class Assembly {
     if (!this.#end) throw new AgentmaticError("Unavailable", "the model's answer was cut off before its end");
     for (const { part, pieces } of this.#texts.values()) part.text = pieces.join("");
     const { usage, finishReason } = this.#end;
-    return { content: this.#content.filter(says), usage, finishReason, warnings: [] };
+    const result = { content: this.#content.filter(says), usage, finishReason, warnings: [] };
+    checkAnswer(result);
+    return result;
   }
 
   #text(
@@ -172,6 +177,11 @@ class Assembly {
       throw new AgentmaticError("ResourceExhausted", `the answer is longer than ${charsMax} characters`);
     }
   }
+}
+
+function checkPart(part: unknown): void {
+  if (!isObject(part) || typeof part.type !== "string") throw misformed("a part of its stream");
+  if (part.type.endsWith("-delta") && typeof part.delta !== "string") throw misformed(`${part.type}.delta`);
 }
 
 function says(part: LanguageModelV4Content): boolean {

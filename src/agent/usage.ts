@@ -3,6 +3,7 @@ import type { LanguageModelV4Usage } from "@ai-sdk/provider";
 import { AgentmaticError, invalid } from "../errors.ts";
 import { Annotation, type Channel } from "../graph/channels.ts";
 import type { Budget } from "../graph/context.ts";
+import { isObject } from "../run/check.ts";
 
 /** What the models of one run have used: each run of a thread begins at nothing. */
 export interface Usage {
@@ -89,7 +90,8 @@ export function usageSince(usage: Usage, told: Usage): Usage {
 /** The run's own limits count before the agent's. Undefined where there are none. */
 export function budgetOf(run: Budget | undefined, agent: Budget | undefined): Budget | undefined {
   if (!run || !agent) return run ?? agent;
-  return { ...agent, ...run };
+  const { tokens = agent.tokens, cost = agent.cost } = run;
+  return { ...(tokens === undefined ? {} : { tokens }), ...(cost === undefined ? {} : { cost }) };
 }
 
 /**
@@ -117,15 +119,17 @@ export function checkTold(told: LanguageModelV4Usage): void {
 /** Throws `InvalidArgument`, naming the field. */
 export function checkPrice(price: Price | undefined, field: string): void {
   if (price === undefined) return;
+  if (!isObject(price)) throw invalid(field, "must be an object with inputPerMillion and outputPerMillion");
   const { inputPerMillion, outputPerMillion, cachedInputPerMillion = 0 } = price;
   for (const [name, value] of Object.entries({ inputPerMillion, outputPerMillion, cachedInputPerMillion })) {
-    if (!(typeof value === "number" && value >= 0)) throw invalid(`${field}.${name}`, "must be a number from 0");
+    if (!(Number.isFinite(value) && value >= 0)) throw invalid(`${field}.${name}`, "must be a number from 0");
   }
 }
 
 /** Throws `InvalidArgument`, naming the field. */
 export function checkLimits(budget: Budget | undefined, field: string): void {
   if (budget === undefined) return;
+  if (!isObject(budget)) throw invalid(field, "must be an object with tokens or cost");
   for (const name of ["tokens", "cost"] as const) {
     const value: unknown = budget[name];
     if (value !== undefined && !(typeof value === "number" && value >= 0)) {

@@ -78,6 +78,10 @@ export async function checkCrashes(options: CrashOptions): Promise<CrashReport> 
   checkCount("writesMax", writesMax, 1, writesLimit);
   const plan = planOf(options);
   const alone = await run(options, plan, undefined);
+  if (alone.writes > writesMax) {
+    const text = `graph "${plan.name}": over ${writesMax} writes; give a smaller input, or writesMax`;
+    throw new AgentmaticError("ResourceExhausted", text);
+  }
   const again = await run(options, plan, undefined);
   const unsteady = difference(again.outcome, alone.outcome);
   if (unsteady) {
@@ -87,11 +91,7 @@ export async function checkCrashes(options: CrashOptions): Promise<CrashReport> 
   let cuts = 0;
   let begunAgain = 0;
   for (const when of ["before", "after"] as const) {
-    for (let at = 1; ; at++) {
-      if (at > writesMax) {
-        const text = `graph "${plan.name}": over ${writesMax} writes; give a smaller input, or writesMax`;
-        throw new AgentmaticError("ResourceExhausted", text);
-      }
+    for (let at = 1; at <= writesMax; at++) {
       const killed = await run(options, plan, { at, when });
       if (!killed.cut) break;
       cuts++;

@@ -9,6 +9,7 @@ import type {
 } from "@ai-sdk/provider";
 import { AgentmaticError } from "../errors.ts";
 import { sleep, systemPorts, type Timers } from "../ports.ts";
+import { checkCount } from "../run/check.ts";
 import { streamOf } from "./model-stream.ts";
 
 /** Text, parts of an answer, an error to throw, or more of what an answer has. */
@@ -75,6 +76,7 @@ export interface ScriptedModelOptions {
 /** Calls beyond the end of the script are rejected with `NotFound`, naming the call. */
 export function scriptedModel(script: Script, options: ScriptedModelOptions = {}): ScriptedModel {
   const { provider = "test", modelId = "scripted", chunkChars = 8, timers = systemPorts.timers, onCall } = options;
+  checkCount("chunkChars", chunkChars, 1, Number.MAX_SAFE_INTEGER);
   const calls: ScriptedCall[] = [];
   const thrown = new Map<number, number>();
   const pause = async (delayMs: number, signal: AbortSignal | undefined) => {

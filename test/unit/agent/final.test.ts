@@ -39,3 +39,12 @@ test("shows the schema with its objects closed, and values in it as they are", (
     schema: { ...given, additionalProperties: false },
   });
 });
+
+test("a field may have the name of a keyword", () => {
+  const inner = { type: "object", properties: {} };
+  const given = { type: "object", properties: { default: inner, enum: inner } };
+  const shut = { ...inner, additionalProperties: false };
+  expect(finalForm(z.unknown(), given).format.responseFormat).toMatchObject({
+    schema: { properties: { default: shut, enum: shut } },
+  });
+});

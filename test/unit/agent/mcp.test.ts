@@ -200,6 +200,8 @@ test("all pages of the list are read; one without end is refused", async () => {
     code: "ResourceExhausted",
     message: expect.stringMatching(/does not come to an end: it gave the cursor of page 2 before/),
   });
+  const last = listing(async () => ({ tools: tools.slice(0, 1), nextCursor: null as never }));
+  expect(await mcpTools(last)).toHaveLength(1);
   let pages = 0;
   const endless = listing(async () => ({ tools: [], nextCursor: String(++pages) }));
   await expect(mcpTools(endless)).rejects.toMatchObject({ code: "ResourceExhausted" });

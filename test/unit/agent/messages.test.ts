@@ -101,6 +101,23 @@ test("a call whose result came gets no second one, in whatever messages the resu
   expect(shown(4)).toEqual(["4 this call was not run"]);
 });
 
+test("a result whose call was taken out of the conversation is not shown", () => {
+  const result = (...ids: string[]): AgentMessage => ({
+    role: "tool",
+    content: ids.map((toolCallId) => {
+      return { type: "tool-result", toolCallId, toolName: "t", output: { type: "text", value: "ok" } };
+    }),
+  });
+  const call: AgentMessage = {
+    role: "assistant",
+    content: [{ type: "tool-call", toolCallId: "2", toolName: "t", input: {} }],
+  };
+  const prompt = promptOf(undefined, [result("1"), said("next"), call, result("1", "2"), said("last"), result("2")]);
+  expect(prompt.map(({ role }) => role)).toEqual(["user", "assistant", "tool", "user"]);
+  expect(prompt[2]!.content).toMatchObject([{ toolCallId: "2" }]);
+  expect(prompt[2]!.content).toHaveLength(1);
+});
+
 test("a model of interface version 3 gets and gives files in its own form", async () => {
   const asked: LanguageModelV3CallOptions[] = [];
   const bytes = new Uint8Array([1, 2]);

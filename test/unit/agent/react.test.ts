@@ -331,6 +331,30 @@ test("tools that the provider runs are its own; reasoning and what the provider 
   ]);
 });
 
+test.each<[unknown, string]>([
+  [undefined, "content"],
+  [{ ...resultOf([]), content: "hello" }, "content"],
+  [{ ...resultOf([]), content: [null] }, "content[0]"],
+  [resultOf([{ ...callOf("1", "weather", {}), input: { city: "Rome" } } as never]), "content[0].input"],
+  [{ ...resultOf([]), finishReason: undefined }, "finishReason"],
+  [{ ...resultOf([]), usage: undefined }, "usage"],
+])("an answer that is none ends the run with what is wrong with it: %j", async (answer, place) => {
+  const llm = { ...scripted([]), doGenerate: async () => answer as never };
+  const run = createReactAgent({ name: "a", llm }).invoke({ messages: { role: "user", content: "go" } });
+  await expect(run).rejects.toMatchObject({
+    code: "NodeFailed",
+    message: `graph "a", node "agent": the model's answer does not have the form of its interface: ${place}`,
+  });
+});
+
+test("limits that are none are refused when the agent is made", () => {
+  const made = (options: object) => () => createReactAgent({ name: "a", llm: scripted([]), ...options });
+  expect(made({ budget: 5 })).toThrow(/^budget: must be/);
+  expect(made({ budget: null })).toThrow(/^budget: must be/);
+  expect(made({ price: null })).toThrow(/^price: must be/);
+  expect(made({ timeout: null })).toThrow(/^timeout: must be/);
+});
+
 test("a model that ends with an error fails the run; one that says nothing ends it", async () => {
   const broken = {
     ...scripted([]),

@@ -66,6 +66,23 @@ test("a stream that ends early, or says that it failed, is an error", async () =
   }
 });
 
+test.each<[object | null, string]>([
+  [null, "a part of its stream"],
+  [{ delta: "x" }, "a part of its stream"],
+  [{ type: "text-delta", id: "1" }, "text-delta.delta"],
+  [{ type: "tool-input-delta", id: "1", delta: 5 }, "tool-input-delta.delta"],
+  [{ type: "tool-call", toolCallId: "1", toolName: "t", input: {} }, "content[0].input"],
+  [{ type: "finish", usage }, "finishReason"],
+  [{ type: "finish", finishReason: { unified: "stop" } }, "usage"],
+])("a part that is none is an error that names what is wrong: %j", async (part, place) => {
+  const ends = (part as { type?: string } | null)?.type === "finish";
+  const stream = streamOf(...([part, ...(ends ? [] : [finish])] as LanguageModelV4StreamPart[]));
+  await expect(assemble(stream, { signal })).rejects.toMatchObject({
+    code: "Unavailable",
+    message: `the model's answer does not have the form of its interface: ${place}`,
+  });
+});
+
 test("an abort ends it, though the stream goes on for ever, and lets go of it", async () => {
   const cancelled = Promise.withResolvers<unknown>();
   const stream = new ReadableStream<LanguageModelV4StreamPart>({

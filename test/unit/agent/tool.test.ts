@@ -79,6 +79,7 @@ test("results become JSON as JSON.stringify sees them, or are refused with their
   const rows = [{ at: new Date(0), url: new URL("https://example.org/"), gone: undefined }, [null, undefined, 1]];
   expect(toJson(rows, "r")).toEqual(JSON.parse(JSON.stringify(rows)));
   expect(toJson(Object.assign(Object.create(null), { a: 1 }), "r")).toEqual({ a: 1 });
+  expect(toJson(Array(2), "r")).toStrictEqual([null, null]);
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   const refused: [unknown, string][] = [

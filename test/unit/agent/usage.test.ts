@@ -3,6 +3,8 @@ import {
   addUsage,
   budgetOf,
   checkBudget,
+  checkLimits,
+  checkPrice,
   checkTold,
   noUsage,
   usageOfCall,
@@ -62,6 +64,8 @@ test("a budget allows what stays within it, the next prompt included", () => {
 
 test("a run's limits count before its agent's, each by itself", () => {
   expect(budgetOf({ tokens: 5 }, { tokens: 9, cost: 1 })).toEqual({ tokens: 5, cost: 1 });
+  const unset = { tokens: undefined, cost: undefined } as object;
+  expect(budgetOf(unset, { tokens: 9, cost: 1 })).toEqual({ tokens: 9, cost: 1 });
   expect(budgetOf(undefined, { tokens: 9 })).toEqual({ tokens: 9 });
   expect(budgetOf(undefined, undefined)).toBeUndefined();
 });
@@ -71,4 +75,13 @@ test("a model that does not say what it used cannot be kept to a budget", () => 
   for (const silent of [told(undefined, 1), told(1, undefined)]) {
     expect(() => checkTold(silent)).toThrow(/^budget: the model does not tell what it uses/);
   }
+});
+
+test("a limit or a price that is none is refused, not passed over", () => {
+  for (const given of [null, 5, "5", [5], true]) {
+    expect(() => checkLimits(given as never, "budget")).toThrow(/^budget: must be an object with tokens or cost/);
+    expect(() => checkPrice(given as never, "price")).toThrow(/^price: must be an object with inputPerMillion/);
+  }
+  const endless = { inputPerMillion: Number.POSITIVE_INFINITY, outputPerMillion: 1 };
+  expect(() => checkPrice(endless, "price")).toThrow(/^price\.inputPerMillion: must be a number from 0/);
 });

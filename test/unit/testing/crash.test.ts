@@ -212,7 +212,12 @@ describe("a graph that does not", () => {
     const graph = effectful(() => {});
     await expect(checkCrashes({ graph: {} as never, input: {} })).rejects.toThrow("graph: must be a compiled graph");
     await expect(checkCrashes({ graph, input: {}, writesMax: 0 })).rejects.toThrow("writesMax");
-    await expect(checkCrashes({ graph, input: {}, writesMax: 2 })).rejects.toThrow('graph "shop": over 2 writes');
+    let ran = 0;
+    const few = { graph, input: {}, writesMax: 2, reset: () => void ran++ };
+    await expect(checkCrashes(few)).rejects.toThrow('graph "shop": over 2 writes');
+    expect(ran).toBe(1);
+    const { writes } = await checkCrashes({ graph, input: {} });
+    expect(await checkCrashes({ graph, input: {}, writesMax: writes })).toMatchObject({ cuts: 2 * writes });
     await expect(checkCrashes({ graph, input: { m: 1 } as never })).rejects.toThrow("input.m");
   });
 });

@@ -47,6 +47,7 @@ describe("a scripted model", () => {
     await expect(model.doGenerate(asked(1))).rejects.toThrow(
       'model "scripted": the script has 1 answers, and none for call 1 (turn 1), which ends with [{"type":"text","text":"…"}]',
     );
+    expect(() => scriptedModel(["one"], { chunkChars: 0 })).toThrow(/^chunkChars: must be a whole number from 1/);
     const silent = scriptedModel(() => undefined as never);
     await expect(silent.doGenerate(asked())).rejects.toThrow("the script gave no answer for call 1 (turn 0)");
   });
