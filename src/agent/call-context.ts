@@ -64,6 +64,11 @@ export class CallContext implements ToolContext {
     return this.#node.task;
   }
   get invoke(): ToolContext["invoke"] {
-    return (graph, input) => this.#account.invoke(graph, input);
+    return (graph, input) => {
+      const work = this.#account.invoke(graph, input);
+      // As of `NodeContext`: a tool that does not wait for it must not end the process with its rejection.
+      work.catch(() => undefined);
+      return work;
+    };
   }
 }

@@ -3,7 +3,7 @@
  * (https://modelcontextprotocol.io/specification/2025-11-25/server/tools).
  */
 import { AgentmaticError, invalid } from "../errors.ts";
-import type { JsonSchema } from "../graph/schema.ts";
+import { isThenable, type JsonSchema } from "../graph/schema.ts";
 import { isObject } from "../run/check.ts";
 import { resultOf } from "./mcp-result.ts";
 import { readPolicies, type Tool, type ToolContext, type ToolPolicies } from "./tool.ts";
@@ -151,9 +151,13 @@ function chosen(tools: readonly McpTool[], filter: McpToolsOptions["filter"]): r
     throw invalid(`filter[${index}]`, `the server has no tool named "${name}"; there are ${[...names].join(", ")}`);
   });
   const wanted = new Set(list);
-  const all = tools.filter((one) =>
-    filter === undefined ? true : typeof filter === "function" ? filter(one) : wanted.has(one.name),
-  );
+  const all = tools.filter((one) => {
+    if (typeof filter !== "function") return filter === undefined || wanted.has(one.name);
+    const answer: unknown = filter(one);
+    if (!isThenable(answer)) return Boolean(answer);
+    answer.then(undefined, () => undefined);
+    throw invalid("filter", "gave a promise, and must answer at once");
+  });
   const task = all.find(({ execution }) => execution?.taskSupport === "required");
   if (!task) return all;
   const text = `tool "${task.name}" runs only as a task of the protocol, which is not supported; leave it out with filter`;

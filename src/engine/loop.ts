@@ -4,6 +4,7 @@ import type { RunFinish, StoredCheckpoint, TaskWrites } from "../checkpoint/save
 import { AgentmaticError, errorValue } from "../errors.ts";
 import { GraphInterrupt, type Interrupt } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
+import { isThenable } from "../graph/schema.ts";
 import type { TraceContext } from "../run/record.ts";
 import { commandsOf } from "./commands.ts";
 import { type CommitParts, NoJournal } from "./journal.ts";
@@ -371,7 +372,10 @@ export class GraphLoop {
 
   #asks(predicate: NonNullable<Plan["interruptBeforeWhen"]>, snapshot: Snapshot, names: readonly string[]): boolean {
     try {
-      return predicate({ ...snapshot.values } as never, names) === true;
+      const answer: unknown = predicate({ ...snapshot.values } as never, names);
+      if (!isThenable(answer)) return answer === true;
+      answer.then(undefined, () => undefined);
+      throw new TypeError("it gave a promise, and must answer at once");
     } catch (thrown) {
       const text = `graph "${this.#plan.name}": the predicate of a breakpoint threw: ${AgentmaticError.from(thrown).message}`;
       throw new AgentmaticError("NodeFailed", text, { cause: thrown });

@@ -15,6 +15,7 @@ import type { DrawableGraph } from "../picture/graph.ts";
 import { type Ports, systemPorts } from "../ports.ts";
 import { checkCount, isPlainObject } from "../run/check.ts";
 import type { EventKind } from "../run/events.ts";
+import { checkId } from "../run/ids.ts";
 import type { GraphRef } from "../run/link.ts";
 import type { RunHandle, Runner, RunRequest } from "../run/runner.ts";
 import {
@@ -297,13 +298,16 @@ export class CompiledGraph<
     checkCount("maxSteps", maxSteps, 1, 1_000_000);
     if (config.timeout !== undefined) checkCount("timeout", config.timeout, 1, Number.MAX_SAFE_INTEGER);
     const { ids } = this.#ports;
+    const { threadId } = placeOf(config);
+    if (config.runId !== undefined) checkId("runId", config.runId);
+    if (threadId !== undefined) checkId("threadId", threadId);
     const runId = config.runId ?? ids.next();
     const options = {
       plan: this.plan,
       input,
       ports: this.#ports,
       runId,
-      threadId: placeOf(config).threadId ?? runId,
+      threadId: threadId ?? runId,
       correlationId: config.correlationId ?? runId,
       maxSteps,
       ...(config.signal ? { cancel: config.signal } : {}),

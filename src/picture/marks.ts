@@ -72,13 +72,19 @@ function read(
       mark(`${field}.${key}`, path + name, as);
     }
   }
-  for (const [at, { name, error, interrupts = [], result, state: inside }] of (state.tasks ?? []).entries()) {
+  const tasks: unknown = state.tasks ?? [];
+  if (!Array.isArray(tasks) || !tasks.every(isTask)) throw invalid(`${field}.tasks`, "must be a list of tasks");
+  for (const [at, { name, error, interrupts = [], result, state: inside }] of tasks.entries()) {
     const id = path + name;
     if (result !== undefined) mark(`${field}.tasks`, id, "finished");
     if (interrupts.length > 0) mark(`${field}.tasks`, id, "interrupted");
     if (error !== undefined) mark(`${field}.tasks`, id, "failed");
     if (isState(inside)) read(inside, `${field}.tasks[${at}].state`, `${id}:`, mark);
   }
+}
+
+function isTask(value: unknown): value is PictureTask {
+  return typeof value === "object" && value !== null && "name" in value && typeof value.name === "string";
 }
 
 function isState(value: unknown): value is PictureState {

@@ -287,6 +287,8 @@ describe("breakpoints", () => {
       },
     });
     await expect(bad.invoke({ n: 0 }, thread)).rejects.toThrow(/graph "careful".*predicate.*oops/);
+    const late = make({ name: "careful", interruptBeforeWhen: (async () => Promise.reject("no")) as never });
+    await expect(late.invoke({ n: 0 }, { threadId: "late" })).rejects.toThrow(/graph "careful".*predicate.*at once/);
     expect(() => make({ interruptBefore: ["nowhere"] })).toThrow("nowhere");
     await expect(make().invoke({ n: 0 }, { ...thread, interruptAfter: ["nowhere"] })).rejects.toThrow("nowhere");
   });

@@ -260,6 +260,7 @@ test("bad options name the option, and a tool that runs only as a task is refuse
   expect(await mcpTools(client, { filter: ["work"] })).toHaveLength(1);
   await refused({ filter: ["work", "play"] }, /^filter\[1\]: the server has no tool named "play"; there are job, work/);
   await refused({ filter: 1 }, /^filter: /);
+  await refused({ filter: async () => Promise.reject(false) }, /^filter: gave a promise, and must answer at once/);
   await refused({ prefix: "a b" }, /^prefix: /);
   await refused({ timeoutMs: 0 }, /^timeoutMs: /);
   await refused({ approval: "yes" }, /^approval: /);

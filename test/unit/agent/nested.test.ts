@@ -117,3 +117,31 @@ test("an error inside is told to the outer model as the tool's", async () => {
     },
   ]);
 });
+
+test("a tool that does not wait for a graph inside does not end the process with its error", async () => {
+  const broken = createReactAgent({ name: "broken", llm: { ...scripted([]), doGenerate: () => Promise.reject("no") } });
+  const heard: unknown[] = [];
+  const hear = (reason: unknown) => void heard.push(reason);
+  process.on("unhandledRejection", hear);
+  try {
+    let later: Promise<unknown> = Promise.resolve();
+    const forget = tool({
+      name: "forget",
+      description: "Forgets what it began",
+      input: z.object({}),
+      execute: (_input, context) => {
+        void context.invoke(broken, go);
+        later = new Promise((resolve) => setImmediate(() => resolve(void context.invoke(broken, go))));
+        return "began";
+      },
+    });
+    const llm = scripted([[callOf("1", "forget", {})], "done"]);
+    expect((await createReactAgent({ name: "a", llm, tools: [forget] }).invoke(go)).messages).toHaveLength(4);
+    await later;
+    // Node tells of what nobody handles once all that is ready has run.
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(heard).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", hear);
+  }
+});

@@ -220,3 +220,14 @@ test("a run whose time is over before its turn ends then, whoever executes the o
   release();
   expect(await first).toEqual({ log: ["held"] });
 });
+
+test("ids are checked without a checkpointer as well", async () => {
+  const graph = new StateGraph({ log: list() })
+    .addNode("a", () => ({ log: ["a"] }))
+    .addEdge(START, "a")
+    .compile({ name: "g" });
+  for (const id of [5, "", {}]) {
+    await expect(graph.invoke({}, { runId: id as string })).rejects.toThrow(/^runId: must be a non-empty string/);
+    await expect(graph.invoke({}, { threadId: id as string })).rejects.toThrow(/^threadId: must be a non-empty string/);
+  }
+});

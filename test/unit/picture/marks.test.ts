@@ -87,6 +87,8 @@ describe("marks", () => {
     [{ next: [1] }, "state.next: must be a list of nodes"],
     [{ next: [], failed: "math" }, "state.failed: must be a list of nodes"],
     [{ next: [], tasks: [{ name: "nowhere", error: 1 }] }, "state.tasks"],
+    [{ next: [], tasks: [null] }, "state.tasks: must be a list of tasks"],
+    [{ next: [], tasks: "math" }, "state.tasks: must be a list of tasks"],
     [null, "state: must be an object"],
     ["math", "state: must be an object"],
   ])("refuse %j", (given, message) => {
