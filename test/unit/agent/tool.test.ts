@@ -82,7 +82,10 @@ test("results become JSON as JSON.stringify sees them, or are refused with their
   expect(toJson(Array(2), "r")).toStrictEqual([null, null]);
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
+  let shared: object = {};
+  for (let level = 0; level < 30; level++) shared = { a: shared, b: shared };
   const refused: [unknown, string][] = [
+    [shared, "is told after 1000000 other values"],
     [{ a: [1n] }, "r.a[0]: is a bigint"],
     [{ n: Number.NaN }, "r.n: is NaN"],
     [{ s: new Set() }, "r.s: is of type Set"],
