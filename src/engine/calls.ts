@@ -106,9 +106,11 @@ class Call {
     const { name } = this.#given;
     const { plan } = place;
     const subject = { scope, graph: plan.name, version: plan.version, node: name, cache: plan.cache };
+    const around = this.#around;
+    const { answered } = around;
     let tried: TaskContext | undefined;
     const result = await underPolicies(
-      { ...subject, input: () => this.#args },
+      { ...subject, input: () => this.#args, own: () => around.answered > answered },
       this.#given.policies,
       async (attempt, timed) => {
         if (tried) await tried.abandon();

@@ -11,6 +11,7 @@ import {
   type ToolSpan,
 } from "../graph/context.ts";
 import type { Plan } from "../graph/plan.ts";
+import { isThenable } from "../graph/schema.ts";
 import type { TraceContext } from "../run/record.ts";
 import { interruptId } from "./answers.ts";
 import { eventOf } from "./report.ts";
@@ -60,6 +61,8 @@ export class TaskContext implements NodeContext {
   #progress: (() => void) | undefined;
   /** Set when the node is called. */
   input: unknown = undefined;
+  /** Answers that were given to this task's questions, and to those inside it. */
+  answered = 0;
   /** Calls and graphs that were started inside this task. */
   readonly children: Promise<unknown>[] = [];
   readonly #graphs: Promise<unknown>[] = [];
@@ -208,7 +211,7 @@ export class TaskContext implements NodeContext {
     const ns = state === "thread" ? threadNs(place, node, position) : nestedNs(place, node, task.index, position);
     const fresh = state !== "thread" && place.fresh && retryAttempt === 1;
     if (this.#abandoned) return Promise.reject(tryIsOver());
-    const around = { heartbeat: this.heartbeat, progress: () => this.#alive() };
+    const around = { heartbeat: this.heartbeat, progress: () => this.#alive(), answered: () => this.#hear() };
     const own: RunScope = { ...scope, stop: this.#enter(), around };
     const work = scope.nest({ scope: own, plan, state, input, ns, caller: this.taskId, fresh, trace });
     const leave = () => this.#leave();
@@ -251,6 +254,13 @@ export class TaskContext implements NodeContext {
     else scope.around?.progress();
   }
 
+  #hear(): void {
+    this.answered++;
+    const { within, scope } = this.#fields;
+    if (within) within.context.#hear();
+    else scope.around?.answered();
+  }
+
   #invoke(graph: Nestable, input: unknown): Promise<unknown> {
     if (typeof (graph?.plan as Partial<Plan> | undefined)?.nodes?.get !== "function") {
       return Promise.reject(new AgentmaticError("InvalidArgument", "graph: must be a compiled graph"));
@@ -272,6 +282,7 @@ export class TaskContext implements NodeContext {
     if (!answers.has(id)) {
       throw new GraphInterrupt([{ id, value, node: this.node, ...(options?.schema ? { checked: true } : {}) }]);
     }
+    this.#hear();
     const answer = answers.get(id);
     return options?.schema ? checkedAnswer<Answer>(id, answer, options.schema) : (answer as Answer);
   }
@@ -324,7 +335,8 @@ function checkedAnswer<Answer>(
   schema: NonNullable<InterruptOptions<Answer>["schema"]>,
 ): Answer {
   const result = schema["~standard"].validate(answer);
-  if (result instanceof Promise) {
+  if (isThenable(result)) {
+    result.then(undefined, () => undefined);
     throw new AgentmaticError("Unsupported", "interrupt: a schema that checks asynchronously cannot check an answer");
   }
   if (!result.issues) return result.value;

@@ -22,6 +22,17 @@ export interface Subject {
   readonly node: string;
   readonly input: () => unknown;
   readonly cache?: Cache | undefined;
+  /** True where the result has come of somebody's answer: it is nobody else's then, whatever the cache policy says. */
+  readonly own: () => boolean;
+}
+
+/** A result that is not shared. */
+class Own {
+  readonly result: unknown;
+
+  constructor(result: unknown) {
+    this.result = result;
+  }
 }
 
 export function policiesOf({ retry, timeout, cache, breaker }: PlanNode): Policies {
@@ -51,8 +62,17 @@ export async function underPolicies<T>(subject: Subject, policies: Policies, wor
     return withRetry(retry, guarded, { ports, signal: stop.signal, final: passes, ...deadline });
   };
   if (!cache) return await tried();
-  const { graph, version, node, input } = subject;
+  const { graph, version, node, input, own } = subject;
   const place = { graph, version, node, ports, cache: subject.cache ?? defaultCache, encode: encodeValue };
-  const bytes = await throughCache(cache, input(), place, async () => encodeValue(await tried(), node));
-  return decodeValue(bytes) as T;
+  try {
+    const bytes = await throughCache(cache, input(), place, async () => {
+      const result = await tried();
+      if (own()) throw new Own(result);
+      return encodeValue(result, node);
+    });
+    return decodeValue(bytes) as T;
+  } catch (thrown) {
+    if (thrown instanceof Own) return thrown.result as T;
+    throw thrown;
+  }
 }

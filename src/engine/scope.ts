@@ -48,6 +48,8 @@ export interface Signs {
   heartbeat(): void;
   /** Seen in what it does. */
   progress(): void;
+  /** One of its questions was answered. */
+  answered(): void;
 }
 
 /** A graph called by a task of another. */

@@ -222,7 +222,7 @@ export class Superstep {
   }
 
   async #tryUnderPolicies(task: Task, trace: ContextFields["trace"]): Promise<Pick<TaskOutcome, "result" | "preview">> {
-    const { scope, place, snapshot } = this.#options;
+    const { scope, place, snapshot, beside } = this.#options;
     const { plan } = place;
     const { node } = task;
     let attempts = 0;
@@ -232,7 +232,9 @@ export class Superstep {
       try {
         const input = () => inputOf(snapshot, task);
         const subject = { scope, graph: plan.name, version: plan.version, node: node.name, input, cache: plan.cache };
-        return await underPolicies(subject, policiesOf(node), async (retryAttempt, timed) => {
+        const asked = () => beside.some(({ kind, taskId }) => kind === "interrupt" && taskId === task.id);
+        const own = () => (tried !== undefined && tried.answered > 0) || asked();
+        return await underPolicies({ ...subject, own }, policiesOf(node), async (retryAttempt, timed) => {
           attempts = retryAttempt;
           if (tried) await tried.abandon();
           const context = this.context(task, trace, retryAttempt);

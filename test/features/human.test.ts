@@ -6,6 +6,7 @@ import {
   Annotation,
   Command,
   END,
+  InMemoryCache,
   installAsyncContext,
   interrupt,
   MemorySaver,
@@ -95,6 +96,28 @@ describe("interrupt", () => {
   });
 });
 
+describe("answers and caches", () => {
+  it("a node with a cache asks each thread, and gives each the answer of its own", async () => {
+    const graph = new StateGraph({ log: list() })
+      .addNode("ask", (_state, ctx) => ({ log: [ctx.interrupt<string>("who?")] }), {
+        cachePolicy: { keyFunc: () => "same" },
+      })
+      .addNode("call", async (_state, { task, interrupt }) => ({
+        log: [
+          await task({ name: "why", cachePolicy: { keyFunc: () => "same" } }, async () => interrupt<string>("why?")),
+        ],
+      }))
+      .addEdge(START, "ask")
+      .addEdge("ask", "call")
+      .compile({ checkpointer: new MemorySaver(), cache: new InMemoryCache() });
+    for (const threadId of ["Ada", "Bob"]) {
+      expect(await graph.invoke({}, { threadId })).toMatchObject({ __interrupt__: [{ value: "who?" }] });
+      expect(await graph.invoke(resume(threadId), { threadId })).toMatchObject({ __interrupt__: [{ value: "why?" }] });
+      expect(await graph.invoke(resume(`${threadId}'s`), { threadId })).toEqual({ log: [threadId, `${threadId}'s`] });
+    }
+  });
+});
+
 describe("a schema for the answer", () => {
   const graph = new StateGraph({ amount: Annotation<number>() })
     .addNode("ask", (_state, ctx) => {
@@ -115,6 +138,17 @@ describe("a schema for the answer", () => {
     }
     // And hands the node what the schema made of it.
     expect(await graph.invoke(resume({ amount: "7" }), thread)).toEqual({ amount: 7 });
+  });
+
+  it("that gives a promise is refused, and the promise's rejection ends no process", async () => {
+    const validate = async () => Promise.reject(new Error("too late"));
+    const schema = { "~standard": { version: 1 as const, vendor: "own", validate } };
+    const late = new StateGraph({ log: list() })
+      .addNode("ask", (_state, ctx) => void ctx.interrupt("?", { schema }))
+      .addEdge(START, "ask")
+      .compile({ checkpointer: new MemorySaver() });
+    await late.invoke({}, thread);
+    await expect(late.invoke(resume("x"), thread)).rejects.toThrow(/checks asynchronously/);
   });
 
   it("refuses one answer of several, and keeps the good ones", async () => {
