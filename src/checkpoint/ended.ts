@@ -28,7 +28,10 @@ export async function storedEnd(saver: Saver, runId: string, threadId: string, s
 export function decodeValues(checkpoint: Pick<Checkpoint, "values" | "pieces">): Record<string, unknown> {
   const { values, pieces } = checkpoint;
   return Object.fromEntries(
-    Object.entries(values).map(([name, bytes]) => [name, decodeChannel(bytes, pieces[name] ?? [])]),
+    Object.entries(values).map(([name, bytes]) => [
+      name,
+      decodeChannel(bytes, Object.hasOwn(pieces, name) ? pieces[name]! : []),
+    ]),
   );
 }
 

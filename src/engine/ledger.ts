@@ -116,7 +116,8 @@ export class Ledger {
     this.#entries.clear();
     for (const [name, bytes] of Object.entries(checkpoint.values)) {
       if (!plan.channels.has(name) && !migrates) continue;
-      const pieces = checkpoint.pieces[name] ?? [];
+      // By what is its own: a channel may have the name of what every object has, such as "constructor".
+      const pieces = Object.hasOwn(checkpoint.pieces, name) ? checkpoint.pieces[name]! : [];
       values[name] = foldPieces(decodeValue(bytes), pieces.map(decodePiece));
       this.#entries.set(name, loaded(name, checkpoint, bytes.length, pieces, values[name]));
     }
@@ -219,7 +220,7 @@ function loaded(
   pieces: readonly Uint8Array[],
   value: unknown,
 ): Entry {
-  const seqs = checkpoint.deltas?.[name] ?? [];
+  const seqs = pieces.length > 0 ? checkpoint.deltas![name]! : [];
   // How often each was merged is not stored: told by its size against the smallest it will do for the next merge.
   const all = pieces.map((bytes, index): Piece => ({ seq: seqs[index]!, level: levelOf(bytes), bytes }));
   const pieceBytes = all.reduce((sum, one) => sum + one.bytes.length, 0);

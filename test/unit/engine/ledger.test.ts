@@ -94,3 +94,17 @@ test("pieces are merged: five thousand appends are read by a bounded number of p
   expect((await graph.getState({ threadId: "t" }))?.values.list).toHaveLength(5_000);
   expect(stored?.checkpoint.pieces.list?.length).toBeLessThan(100);
 });
+
+test("channels may have the names of what every object has", async () => {
+  const log = Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] });
+  const names = ["constructor", "toString", "hasOwnProperty"];
+  const graph = new StateGraph(Object.fromEntries(names.map((name) => [name, log])))
+    .addNode("write", () => Object.fromEntries(names.map((name) => [name, [long]])))
+    .addEdge(START, "write")
+    .compile({ checkpointer: new MemorySaver() });
+  const thread = { threadId: "t" };
+  for (let runs = 1; runs <= 80; runs++) await graph.invoke({}, { ...thread, runId: `r${runs}` });
+  const { values } = (await graph.getState(thread))!;
+  for (const name of names) expect(values[name]).toEqual(Array(80).fill(long));
+  expect(await graph.invoke({}, { ...thread, runId: "r80" })).toEqual(values);
+});
