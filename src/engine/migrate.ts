@@ -2,6 +2,7 @@
 import type { TaskWrites } from "../checkpoint/saver.ts";
 import { AgentmaticError } from "../errors.ts";
 import type { Plan, StoredState } from "../graph/plan.ts";
+import { isPromised } from "../policy/thrown.ts";
 import { isPlainObject } from "../run/check.ts";
 import { emptySnapshot, type Snapshot } from "./snapshot.ts";
 
@@ -22,6 +23,7 @@ export function migrated(plan: Plan, from: Snapshot, version: string): Snapshot 
   } catch (thrown) {
     throw refuse(`it threw: ${AgentmaticError.from(thrown).message}`, thrown);
   }
+  isPromised(returned);
   if (!isPlainObject(returned) || !isPlainObject(returned.values) || !isNames(returned.next)) {
     throw refuse("it must return { values, next }, and no promise of it");
   }

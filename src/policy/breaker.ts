@@ -4,7 +4,7 @@
  */
 import { AgentmaticError, invalid } from "../errors.ts";
 import type { Logger, Ports } from "../ports.ts";
-import { codeOf, mayPass, original } from "./thrown.ts";
+import { codeOf, isPromised, mayPass, original } from "./thrown.ts";
 
 export interface BreakerPolicy {
   /** Nodes that name the same service share its breaker, and must give it the same figures. */
@@ -179,7 +179,7 @@ export class Breakers {
     circuit.phase++;
     for (const listener of this.#listeners) {
       try {
-        listener(statusOf(circuit));
+        isPromised(listener(statusOf(circuit)));
       } catch {
         ports.logger?.log("error", "a listener of circuit breakers threw", { service: circuit.figures.service });
       }
@@ -227,11 +227,13 @@ function verdictOn(thrown: unknown, { failOn }: BreakerPolicy, { neutral, ports 
   if (neutral?.(thrown)) return "neutral";
   const own = original(thrown);
   try {
-    const failed = failOn ? failOn(own) === true : mayPass(own) && !aboutOthers.has(codeOf(own));
-    return failed ? "failed" : "neutral";
+    if (!failOn) return mayPass(own) && !aboutOthers.has(codeOf(own)) ? "failed" : "neutral";
+    const answer: unknown = failOn(own);
+    if (isPromised(answer)) throw new TypeError("failOn gave a promise, and must answer at once");
+    return answer === true ? "failed" : "neutral";
   } catch {
     // It must neither hide the error that it was asked about, nor keep a broken service in use.
-    ports.logger?.log("error", "failOn of a circuit breaker threw: counted as a failure");
+    ports.logger?.log("error", "failOn of a circuit breaker threw or gave a promise: counted as a failure");
     return "failed";
   }
 }

@@ -2,6 +2,7 @@
 import { AgentmaticError, invalid } from "../errors.ts";
 import { type Clock, type Ports, systemPorts } from "../ports.ts";
 import { type Flights, once } from "./once.ts";
+import { isPromised } from "./thrown.ts";
 
 export interface CachePolicy {
   /** What tells inputs apart, given `[input]`; all of the input where it is not there. */
@@ -161,6 +162,7 @@ function keyOf({ keyFunc }: CachePolicy, input: unknown, { graph, version, node,
   const prefix = cachePrefix(graph, version, node);
   if (!keyFunc) return `${prefix}${hexOf(encode(input))}`;
   const own: unknown = keyFunc([input]);
+  isPromised(own);
   if (typeof own !== "string") throw invalid("cachePolicy.keyFunc", `must give a string, and gave ${typeof own}`);
   return `${prefix}${own}`;
 }

@@ -1,7 +1,7 @@
 /** When a failed node is tried again, and after how long. Names as in LangGraph.js. */
 import { type ErrorCode, invalid } from "../errors.ts";
 import { type Ports, sleep } from "../ports.ts";
-import { askedMs, codeOf, isA, mayPass, original, property } from "./thrown.ts";
+import { askedMs, codeOf, isA, isPromised, mayPass, original, property } from "./thrown.ts";
 
 type ErrorClass = abstract new (...args: never[]) => unknown;
 /** A code of this package, or the `name` or `code` of an error. */
@@ -75,7 +75,11 @@ export function retryDelayMs(policy: RetryPolicy, attempt: number, random: numbe
 /** True where the policy tries again after this error. A `retryOn` function is given what the node threw. */
 export function retryable({ retryOn }: RetryPolicy, error: unknown): boolean {
   if (retryOn === undefined) return mayPass(error);
-  if (typeof retryOn === "function") return retryOn(original(error)) === true;
+  if (typeof retryOn === "function") {
+    const answer: unknown = retryOn(original(error));
+    if (isPromised(answer)) throw new TypeError("retryOn gave a promise, and must answer at once");
+    return answer === true;
+  }
   return retryOn.some((wanted) => matches(wanted, error));
 }
 
@@ -147,7 +151,7 @@ function wants(policy: RetryPolicy, thrown: unknown, { logger }: RetryOptions["p
   try {
     return retryable(policy, thrown);
   } catch {
-    logger?.log("error", "retryOn of a retry policy threw: no other try");
+    logger?.log("error", "retryOn of a retry policy threw or gave a promise: no other try");
     return false;
   }
 }

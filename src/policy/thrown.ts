@@ -33,6 +33,16 @@ export function original(thrown: unknown): unknown {
   return inner;
 }
 
+/**
+ * True for a promise where an answer was to come at once. Nobody waits for it, so its rejection, which would end the
+ * process, is taken in hand here.
+ */
+export function isPromised(answer: unknown): boolean {
+  if (typeof property(answer, "then") !== "function") return false;
+  Promise.resolve(answer).catch(() => undefined);
+  return true;
+}
+
 /** `instanceof`, which throws for a revoked proxy and for what is no class. */
 export function isA(thrown: unknown, kind: abstract new (...args: never[]) => unknown): boolean {
   try {

@@ -216,6 +216,7 @@ describe("migrations that fail", () => {
     ["returns values that are none", () => ({ values: null, next: [] }), /must return \{ values, next \}/],
     ["returns no list of nodes", (stored: object) => ({ ...stored, values: {}, next: "release" }), /must return/],
     ["returns a promise", async (stored: object) => stored, /no promise/],
+    ["returns a promise that rejects", async () => Promise.reject(new Error("late")), /no promise/],
     ["leaves a channel that is gone", (stored: object) => stored, /values\.notes is no channel/],
     [
       "leaves a node that is gone",

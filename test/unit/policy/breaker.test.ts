@@ -117,6 +117,15 @@ describe("closed", () => {
     expect(lines).toMatchObject([{ level: "error" }]);
   });
 
+  test("a failOn or a listener that gives a promise ends no process by its rejection; the failure counts", async () => {
+    const late = async () => Promise.reject(new Error("too late"));
+    const { breakers, fail, state, lines } = setUp({ failures: 1, failOn: late as unknown as () => boolean });
+    breakers.onChange(late as unknown as () => void);
+    expect(await fail()).toBe(down);
+    expect(state()).toBe("open");
+    expect(lines).toMatchObject([{ level: "error" }]);
+  });
+
   test("work that throws before it made a promise counts, too", async () => {
     const { call, state } = setUp({ failures: 1 });
     const work = (): Promise<void> => {

@@ -173,6 +173,8 @@ describe("throughCache", () => {
       code: "InvalidArgument",
       details: { field: "cachePolicy.keyFunc" },
     });
+    const late = { keyFunc: (async () => Promise.reject(new Error("too late"))) as unknown as () => string };
+    await expect(ask("x", late)).rejects.toMatchObject({ code: "InvalidArgument" });
     const own = new Error("a mistake in keyFunc");
     const throws = {
       keyFunc: () => {

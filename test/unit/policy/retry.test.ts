@@ -427,6 +427,14 @@ describe("withRetry", () => {
     await expect(withRetry([{ retryOn }], () => Promise.reject(own), { ports, signal: never })).rejects.toBe(own);
     expect(lines).toMatchObject([{ level: "error" }]);
   });
+
+  test("a retryOn that gives a promise is no other try, and its rejection ends no process", async () => {
+    const { ports, lines } = virtualPorts();
+    const retryOn = (async () => Promise.reject(new Error("too late"))) as unknown as () => boolean;
+    const own = new Error("the node's");
+    await expect(withRetry([{ retryOn }], () => Promise.reject(own), { ports, signal: never })).rejects.toBe(own);
+    expect(lines).toMatchObject([{ level: "error" }]);
+  });
 });
 
 function real(ports: ReturnType<typeof virtualPorts>["ports"]): typeof ports {
