@@ -88,5 +88,7 @@ export function isCommand(value: unknown): value is Command {
 }
 
 function isInstanceNamed(value: unknown, name: string): value is object {
-  return typeof value === "object" && value !== null && value.constructor?.name === name;
+  if (typeof value !== "object" || value === null) return false;
+  // Of its class, and not of its own: an input that came as JSON must not pass for a Command.
+  return (Object.getPrototypeOf(value) as object | null)?.constructor?.name === name;
 }

@@ -13,7 +13,7 @@ import type { Settings } from "../graph/function.ts";
 import { type Plan, START } from "../graph/plan.ts";
 import type { DrawableGraph } from "../picture/graph.ts";
 import { type Ports, systemPorts } from "../ports.ts";
-import { checkCount, isPlainObject } from "../run/check.ts";
+import { checkCount, checkObject, isPlainObject } from "../run/check.ts";
 import type { EventKind } from "../run/events.ts";
 import { checkId } from "../run/ids.ts";
 import type { GraphRef } from "../run/link.ts";
@@ -93,6 +93,13 @@ export class CompiledGraph<
     if (this.checkpointer !== undefined && typeof this.checkpointer?.claim !== "function") {
       throw invalid("checkpointer", "must be a saver");
     }
+    if (options.region !== undefined && typeof options.region !== "string") throw invalid("region", "must be a string");
+    if (options.cluster && typeof options.cluster.runner !== "function") {
+      throw invalid("cluster", "must be what binds a graph to a cluster: a ClusterConfig");
+    }
+    if (options.ports !== undefined && typeof options.ports?.clock?.monotonicMs !== "function") {
+      throw invalid("ports", "must have a clock, timers, ids, random and a logger");
+    }
     if (options.cluster && !this.checkpointer) {
       throw invalid("checkpointer", "a graph on a cluster needs the store that its workers share");
     }
@@ -107,13 +114,22 @@ export class CompiledGraph<
    * `new Command({ resume })` answers. Inside a node it is a subgraph of that node's task; there `config` may be the
    * node's context. Throws the run's error; `ThreadBusy`, `AlreadyExists`, `InvalidArgument`.
    */
-  async invoke(
+  invoke(
     input: GraphInput<S, Input>,
     config: (InvokeConfig & { context?: Context }) | NodeContext = {},
   ): Promise<Result<S, Output>> {
-    const around = this.#around(config);
-    if (around) return (await around.invoke(this, input)) as Result<S, Output>;
-    const own = config as InvokeConfig & { context?: Context };
+    let around: NodeContext | undefined;
+    try {
+      around = this.#around(config);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+    // The node's own promise, whose rejection the engine has in hand where nobody waits for it.
+    if (around) return around.invoke(this, input) as Promise<Result<S, Output>>;
+    return this.#invoke(input, config as InvokeConfig & { context?: Context });
+  }
+
+  async #invoke(input: GraphInput<S, Input>, own: InvokeConfig & { context?: Context }): Promise<Result<S, Output>> {
     if (!this.#keeps) {
       const direct = this.#direct(input, own, false);
       const done = resultOf<S, Output>(this.plan, await runDirect(direct instanceof Promise ? await direct : direct));
@@ -134,6 +150,7 @@ export class CompiledGraph<
     input: GraphInput<S, Input>,
     config: StreamConfig & { context?: Context } = {},
   ): AsyncGenerator<unknown, void> {
+    checkObject("config", config);
     const form = streamOf(config);
     if (this.#around(config)) {
       throw new AgentmaticError(
@@ -170,6 +187,7 @@ export class CompiledGraph<
    * `subgraphs` the states of graphs inside its tasks are read too.
    */
   async getState(config: ThreadConfig, options: { subgraphs?: boolean } = {}): Promise<StateSnapshot<S> | undefined> {
+    checkObject("options", options);
     const { checkpointId, ns } = placeOf(config);
     const plan = this.#planAt(ns);
     const saver = this.#saver();
@@ -181,7 +199,9 @@ export class CompiledGraph<
 
   /** The thread's checkpoints, newest first. */
   async *getStateHistory(config: ThreadConfig, options: HistoryOptions = {}): AsyncGenerator<StateSnapshot<S>, void> {
+    checkObject("options", options);
     const { limit = Number.POSITIVE_INFINITY, filter = {} } = options;
+    checkObject("filter", filter);
     if (options.limit !== undefined) checkCount("limit", options.limit, 1, Number.MAX_SAFE_INTEGER);
     const { ns } = placeOf(config);
     const plan = this.#planAt(ns);
@@ -245,6 +265,7 @@ export class CompiledGraph<
   }
 
   async #edit(config: InvokeConfig, edit: Edit): Promise<CheckpointConfig> {
+    this.#saver();
     const request = this.#request({ kind: "update", input: encodeValue(edit, "values") }, config, []);
     const { end } = await this.#runnerFor().start({ ...request, whenBusy: "reject" });
     const { checkpointId } = ended(await end);
@@ -253,6 +274,7 @@ export class CompiledGraph<
 
   /** The context of the node that this call stands in, where it is one. */
   #around(config: InvokeConfig | NodeContext): NodeContext | undefined {
+    checkObject("config", config);
     if ("idempotencyKey" in config) return config;
     if (this.#keeps || placeOf(config).threadId !== undefined) return undefined;
     return currentContextOrNone();
@@ -364,7 +386,9 @@ export interface DirectHandle {
 const historyPage = 100;
 
 function beforeOf(before: ThreadConfig | string | undefined): string | undefined {
-  return typeof before === "object" ? placeOf(before).checkpointId : before;
+  if (before === undefined || typeof before === "string") return before;
+  checkObject("before", before);
+  return placeOf(before).checkpointId;
 }
 
 /** What an edit of a functional graph's state writes. */

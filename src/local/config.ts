@@ -3,7 +3,7 @@ import { encodeValue } from "../checkpoint/codec.ts";
 import { AgentmaticError, invalid } from "../errors.ts";
 import type { Plan } from "../graph/plan.ts";
 import { checkUpdate } from "../graph/schema.ts";
-import { checkOneOf, checkSignal, isObject } from "../run/check.ts";
+import { checkObject, checkOneOf, checkSignal, isObject } from "../run/check.ts";
 import type { RunControl } from "../run/control.ts";
 import type { RunContext } from "../run/link.ts";
 import { checkSettings, type Durability, type RunSettings } from "../run/settings.ts";
@@ -58,15 +58,14 @@ export interface Place {
 }
 
 export function placeOf(config: ThreadConfig): Place {
+  checkObject("config", config);
   const { configurable = {} } = config;
   if (!isObject(configurable)) throw invalid("configurable", "must be an object");
   const ns = configurable.checkpoint_ns ?? "";
   if (typeof ns !== "string") throw invalid("configurable.checkpoint_ns", "must be a string");
-  return {
-    threadId: config.threadId ?? configurable.thread_id,
-    checkpointId: config.checkpointId ?? configurable.checkpoint_id,
-    ns,
-  };
+  const checkpointId: unknown = config.checkpointId ?? configurable.checkpoint_id;
+  if (checkpointId !== undefined && typeof checkpointId !== "string") throw invalid("checkpointId", "must be a string");
+  return { threadId: config.threadId ?? configurable.thread_id, checkpointId, ns };
 }
 
 /** Throws `InvalidArgument` where no thread is named. */

@@ -41,6 +41,7 @@ function resumptionOf(plan: Plan, command: Command): Resumption | Answers {
   }
   for (const target of goto) {
     const name = isSend(target) ? target.node : target;
+    if (typeof name !== "string") throw invalid("input.goto", "must name nodes, or be Sends to them");
     if (!plan.nodes.has(name)) throw invalid("input.goto", `graph "${plan.name}" has no node "${name}"`);
   }
   const targets = goto.map((target) => (isSend(target) ? { node: target.node, args: target.args } : target));

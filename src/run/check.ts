@@ -53,6 +53,10 @@ export function checkContext(context: unknown): asserts context is Partial<RunCo
   if (regions.length === 0) throw invalid("residency.regions", "is empty, which allows no region at all");
 }
 
+export function checkObject(field: string, value: unknown): void {
+  if (!isObject(value)) throw invalid(field, "must be an object");
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,15 @@
 /** Graphs inside graphs: as nodes and called inside them, their state, questions, events and errors. */
 import { describe, expect, it } from "vitest";
-import { Annotation, type CompiledGraph, Send, START, StateGraph, systemPorts } from "../../src/mod.ts";
+import { install } from "../../adapters/node/mod.ts";
+import {
+  Annotation,
+  type CompiledGraph,
+  installAsyncContext,
+  Send,
+  START,
+  StateGraph,
+  systemPorts,
+} from "../../src/mod.ts";
 import { until } from "../support/wait.ts";
 import { settle, virtualPorts, watched } from "../unit/policy/clock.ts";
 import { all, list, thread, ways } from "./stage.ts";
@@ -298,6 +307,33 @@ describe.each(ways)("$way", ({ kept }) => {
     const outside = await all(graph.stream({}, { threadId: "other" }));
     expect(outside.map((part) => Object.keys(part as object)[0])).toEqual(["inner", "after"]);
   });
+
+  it.each(["by its context", "by its async context"])(
+    "calls that are awaited one after the other, %s: the second one's end is nobody's error once the first has failed",
+    async (how) => {
+      if (how === "by its async context") install();
+      const failing = new StateGraph({ n: Annotation<number>() })
+        .addNode("fail", async ({ n }) => Promise.reject(new Error(`failure ${n}`)))
+        .addEdge(START, "fail")
+        .compile();
+      const graph = new StateGraph({ log: list() })
+        .addNode("both", async (_state, ctx) => {
+          const call = (n: number) => (how === "by its context" ? failing.invoke({ n }, ctx) : failing.invoke({ n }));
+          const [first, second] = [call(1), call(2)];
+          await first;
+          await second;
+        })
+        .addEdge(START, "both")
+        .compile(kept());
+      try {
+        await expect(graph.invoke({}, thread)).rejects.toThrow("failure 1");
+        // Rejections that nobody has taken in hand are told of once the microtasks are done.
+        await new Promise((resolve) => setImmediate(resolve));
+      } finally {
+        installAsyncContext(undefined as never);
+      }
+    },
+  );
 
   it("a graph that contains itself by calls is stopped, not the process", async () => {
     const graph: CompiledGraph<{ log: ReturnType<typeof list> }> = new StateGraph({ log: list() })

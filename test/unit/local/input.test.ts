@@ -56,6 +56,49 @@ describe("stream", () => {
   });
 });
 
+describe("a config or options that are no object", () => {
+  const kept = () => builder().compile({ checkpointer: new MemorySaver() });
+  const all = async (items: AsyncIterable<unknown>) => {
+    for await (const _item of items);
+  };
+  const t = { threadId: "t" };
+  test.each([[null], [5], ["t"], [true]])("%o", async (given) => {
+    const none = given as never;
+    const inputs = [
+      ["config", () => kept().invoke({ n: 0 }, none)],
+      ["config", () => builder().compile().invoke({ n: 0 }, none)],
+      ["config", () => all(kept().stream({ n: 0 }, none))],
+      ["config", () => kept().getState(none)],
+      ["options", () => kept().getState(t, none)],
+      ["config", () => all(kept().getStateHistory(none))],
+      ["options", () => all(kept().getStateHistory(t, none))],
+      ["filter", () => all(kept().getStateHistory(t, { filter: none }))],
+      ["config", () => kept().updateState(none, { n: 1 })],
+      ["config", () => kept().branch(none, "u")],
+    ] as const;
+    for (const [field, body] of inputs) expectInvalid(await caught(body), field);
+  });
+
+  test("and a checkpoint's or a node's name that is none", async () => {
+    expectInvalid(await caught(() => kept().getState({ threadId: "t", checkpointId: {} as never })), "checkpointId");
+    const nameless = new Command({ goto: Symbol("s") as never });
+    expectInvalid(await caught(() => kept().invoke(nameless, t)), "input.goto");
+    const history = kept().getStateHistory(t, { before: null as never });
+    expectInvalid(await caught(() => all(history)), "before");
+  });
+});
+
+test("an edit of a graph without a checkpointer is refused: it would be kept nowhere", async () => {
+  const edit = () => builder().compile().updateState({ threadId: "t" }, { n: 1 });
+  expectInvalid(await caught(edit), "checkpointer");
+});
+
+test("an input that came as JSON passes for no Command, whatever it says of its constructor", async () => {
+  const graph = builder().compile({ checkpointer: new MemorySaver() });
+  const input = JSON.parse('{"constructor":{"name":"Command"},"goto":["a"],"answers":false}') as never;
+  expectInvalid(await caught(() => graph.invoke(input, { threadId: "t" })), "input.constructor");
+});
+
 describe("history", () => {
   test.each([[-1], ["x"], [Number.NaN], [1.5]])("limit: %o", async (limit) => {
     const graph = builder().compile({ checkpointer: new MemorySaver() });
@@ -108,6 +151,10 @@ describe("building", () => {
     ["version", "version: ''", () => builder().compile({ version: "" })],
     ["checkpointer", "checkpointer: {}", () => builder().compile({ checkpointer: {} } as never)],
     ["interruptBefore", "interruptBefore: 'a'", () => builder().compile({ interruptBefore: "a" } as never)],
+    ["region", "region: 5", () => builder().compile({ region: 5 } as never)],
+    ["ports", "ports: {}", () => builder().compile({ ports: {} } as never)],
+    ["ports", "ports: null", () => builder().compile({ ports: null } as never)],
+    ["cluster", "cluster: {}", () => builder().compile({ cluster: {} } as never)],
     ["Command", "new Command()", () => new (Command as unknown as new () => unknown)()],
   ];
   test.each(cases)("%s: %s", async (field, _what, build) => {
