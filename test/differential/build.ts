@@ -53,17 +53,22 @@ export type Compiled = any;
 
 export const nameOf = (index: number): string => `n${index}`;
 
-export function build(library: Library, { graph, before, after }: Case, options: object = {}): Compiled {
+/** By graph: the nodes that were run, with those of graphs inside, since somebody took them out. */
+export const executions: WeakMap<object, string[]> = new WeakMap();
+
+export function build(library: Library, { graph, before, after }: Case): Compiled {
   const names = (list: readonly number[]) => list.map(nameOf);
-  return builder(library, graph, "").compile({
+  const ran: string[] = [];
+  const compiled = builder(library, graph, "", ran).compile({
     checkpointer: library.saver(),
-    ...options,
     ...(before.length > 0 ? { interruptBefore: names(before) } : {}),
     ...(after.length > 0 ? { interruptAfter: names(after) } : {}),
   });
+  executions.set(compiled, ran);
+  return compiled;
 }
 
-function builder(library: Library, description: GraphDescription, prefix: string): Compiled {
+function builder(library: Library, description: GraphDescription, prefix: string, ran: string[]): Compiled {
   const { nodes, edges, joins, conditions, sequence } = description;
   const { START, END } = library;
   const graph = new library.StateGraph(library.state());
@@ -77,8 +82,8 @@ function builder(library: Library, description: GraphDescription, prefix: string
         : {}),
       ...(node.handled ? { errorHandler: () => ({ log: [`${prefix}${name} handled`] }) } : {}),
     };
-    if (node.inner) graph.addNode(name, builder(library, node.inner, `${prefix}${name}/`).compile(), { ends: [] });
-    else graph.addNode(name, behaviour(library, node, `${prefix}${name}`), options);
+    if (node.inner) graph.addNode(name, builder(library, node.inner, `${prefix}${name}/`, ran).compile(), { ends: [] });
+    else graph.addNode(name, behaviour(library, node, `${prefix}${name}`, ran), options);
   });
   const target = (index: number) => (index < 0 ? END : nameOf(index));
   const source = (index: number) => (index < 0 ? START : nameOf(index));
@@ -112,10 +117,16 @@ function itemOf(state: State, from: string, at: number): State {
   };
 }
 
-function behaviour(library: Library, node: NodeDescription, name: string): (state: State, context: unknown) => unknown {
+function behaviour(
+  library: Library,
+  node: NodeDescription,
+  name: string,
+  ran: string[],
+): (state: State, context: unknown) => unknown {
   // By task: which of a node's tasks comes first is not the same in both libraries.
   const failures = new Map<string, number>();
   return (state, context) => {
+    ran.push(name);
     const { nested } = state;
     const item = [state.last, nested && JSON.stringify(nested)].filter((part) => part !== undefined).join();
     const answers: unknown[] = [];

@@ -85,6 +85,17 @@ describe("the same in both", () => {
       }),
     ],
     [
+      "a breakpoint after a node stops where it ran as a single call",
+      given([node(), node(), node()], [goOn], {
+        edges: [
+          [-1, 0],
+          [1, 2],
+        ],
+        conditions: [sends(0, 1)],
+        after: [1],
+      }),
+    ],
+    [
       "single calls of a command get nested input, beside edges and a sequence",
       given([node({ goto: [1, 2], gotoSends: true }), node(), node({ writes: ["sum", "log"] })], [], {
         edges: [
@@ -105,6 +116,7 @@ describe("the same in both", () => {
 const meant: Record<string, Case> = {
   "unfinished-superstep": given([node(), node({ asks: 1 })], [], { edges: both }),
   "answered-tasks": given([node({ asks: 2 })], [resume], { edges: [[-1, 0]] }),
+  "refused-writes": given([node({ writes: ["mark"] }), node({ writes: ["mark"] })], [goOn], { edges: both }),
   "beside-a-failure": given([node(), node({ fails: 9 })], [], { edges: both }),
   "end-at-the-limit": given([node({ goto: [0] })], [], {
     edges: [[-1, 0]],

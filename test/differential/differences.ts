@@ -66,6 +66,16 @@ export const differences: readonly Difference[] = [
       const outcome = theirs.outcome === "invalid" && ours.outcome === "waits" ? "waits" : theirs.outcome;
       return { ...theirs, outcome, values, readable: true, next, tasks, results, questions };
     },
+  },
+  {
+    id: "refused-writes",
+    reason:
+      "tasks whose writes do not go together run again when the thread is gone on with, and an edit takes their place; LangGraph.js keeps the writes and refuses both",
+    share: 0.02,
+    mend: ({ theirs, ours, before }) => {
+      const again = [before?.ours, ours].every((seen) => seen?.outcome === "invalid");
+      return again && before?.ours.checkpoints === ours.checkpoints ? { ...theirs, ran: ours.ran } : undefined;
+    },
     applies: ({ ours, before }) => isEdit(ours) && before?.theirs.readable === false,
   },
   {
@@ -83,7 +93,11 @@ export const differences: readonly Difference[] = [
         minus([entry], ours.steps[at] ?? []).length > 0;
       const steps = theirs.steps.map((step, at) => step.filter((entry) => !empty(entry, at)));
       const questions = minus(theirs.questions, more);
-      return { ...theirs, steps, next: [...theirs.next, ...missing].sort(), questions };
+      // One that was answered and has written nothing is run again although it has finished.
+      const again = minus(theirs.ran, ours.ran);
+      const isAnswered = (name: string) => [...answers].some((answer) => answer.startsWith(name));
+      const ran = again.every(isAnswered) ? minus(theirs.ran, again) : theirs.ran;
+      return { ...theirs, ran, steps, next: [...theirs.next, ...missing].sort(), questions };
     },
   },
   {
@@ -96,8 +110,8 @@ export const differences: readonly Difference[] = [
       const again = minus(theirs.next, ours.next);
       if (!aborted || minus(again, ours.tasks).length > 0) return undefined;
       const questions = [...theirs.questions, ...minus(ours.questions, theirs.questions)].sort();
-      const { results } = ours;
-      const mended = { ...theirs, next: minus(theirs.next, again), results, questions };
+      const { ran, results } = ours;
+      const mended = { ...theirs, ran, next: minus(theirs.next, again), results, questions };
       // Of two failures the first one counts, and which that is may be chance.
       if (theirs.outcome === ours.outcome || !isFailure(theirs) || !isFailure(ours)) return mended;
       return { ...mended, outcome: ours.outcome, streamed: ours.streamed };
@@ -149,9 +163,10 @@ export const differences: readonly Difference[] = [
     parts: true,
     applies: ({ ours, before, answered, singly }) => {
       if (!singly || before?.ours.checkpoints !== ours.checkpoints) return false;
-      if (ours.action === "go on") return answered.length > 0 && ours.questions.length > 0;
-      // At once to the next question of a graph inside a task, too.
-      return ours.action === "resume" && ours.questions.some((question) => question.includes("/"));
+      if (ours.action !== "go on" && ours.action !== "resume") return false;
+      // To the next question of a graph inside a task at once, whichever task that is.
+      if (ours.questions.some((question) => question.includes("/"))) return true;
+      return ours.action === "go on" && answered.length > 0 && ours.questions.length > 0;
     },
   },
   {
@@ -160,17 +175,17 @@ export const differences: readonly Difference[] = [
       "LangGraph.js fails a run that is at its end, or at a breakpoint, after as many supersteps as the limit allows",
     share: 0.02,
     mend: ({ theirs, ours, boundaries }) => {
-      const { outcome } = ours;
-      const rests = outcome === "ended" ? endsAtLimit(boundaries, 0, stepLimit) : stopsAtLimit(ours, boundaries);
+      const { outcome, ran } = ours;
+      if (theirs.outcome === "limit" && outcome === "limit" && isLate(ours, boundaries)) return { ...theirs, ran };
+      const rests = outcome === "ended" ? endsAtLimit(boundaries, 0) : stopsAtLimit(ours, boundaries);
       if (theirs.outcome !== "limit" || !rests) return undefined;
       // What came right before the limit is not told.
       const steps = [...theirs.steps, ...ours.steps.slice(-1)];
       const streamed = [...theirs.streamed, ...ours.streamed.slice(theirs.streamed.length).slice(0, 1)];
       return { ...theirs, outcome, steps, streamed };
     },
-    // A subgraph that is gone on with has the outer graph's limit, of which two are for going on.
     applies: ({ theirs, ours, boundaries }) =>
-      theirs.outcome === "limit" && endsAtLimit(boundaries, 1, ours.action === "input" ? stepLimit : stepLimit - 2),
+      theirs.outcome === "limit" && (endsAtLimit(boundaries, 1) || isLate(ours, boundaries)),
   },
   {
     id: "deferred-beside-sends",
@@ -278,10 +293,15 @@ function minus(list: readonly string[], others: readonly string[]): string[] {
   return left;
 }
 
-function endsAtLimit(boundaries: readonly Boundary[], depth: number, least: number): boolean {
+function endsAtLimit(boundaries: readonly Boundary[], depth: number): boolean {
   return boundaries.some(
-    ({ path, taken, due, sends }) => path.length === depth && taken >= least && due.length + sends.length === 0,
+    ({ path, taken, due, sends }) => path.length === depth && taken === stepLimit && due.length + sends.length === 0,
   );
+}
+
+/** A graph inside a task that is gone on with has the limit of the graph around it, of which two are for going on. */
+function isLate({ action }: Seen, boundaries: readonly Boundary[]): boolean {
+  return action !== "input" && boundaries.some(({ path, taken }) => path.length === 1 && taken >= stepLimit - 2);
 }
 
 /** At a breakpoint. */

@@ -1,10 +1,12 @@
 // Does one thing with a built graph of either library, and writes down what a user sees of it.
-import { type Compiled, type Library, nameOf } from "./build.ts";
+import { type Compiled, executions, type Library, nameOf } from "./build.ts";
 
 export interface Seen {
   readonly action: string;
   /** `ended`, `waits`, `limit`, `invalid`, `failed` by a node, or what was thrown. */
   readonly outcome: string;
+  /** Nodes that were run, once for each time, with those of graphs inside. */
+  readonly ran: readonly string[];
   /** By superstep: what each node wrote, sorted. */
   readonly steps: readonly (readonly string[])[];
   /** The state as it was streamed, without repetitions. */
@@ -135,6 +137,7 @@ export async function look(side: Side, told: Pick<Seen, "action" | "outcome" | "
   const checkpoints = await checkpointsOf(side);
   return {
     ...told,
+    ran: executions.get(side.graph)!.splice(0).sort(),
     streamed: last ? told.streamed.slice(0, -1) : told.streamed,
     readable,
     values: sorted(values),
