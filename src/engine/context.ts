@@ -175,6 +175,8 @@ export class TaskContext implements NodeContext {
   }
   get task(): NodeContext["task"] {
     return (nameOrOptions, run, ...args) => {
+      // Another try may be at the same call: side by side they would do it twice.
+      if (this.#abandoned) return this.#child(Promise.reject(tryIsOver()));
       const work = this.#fields.call(this, this.#calls++, readCall(nameOrOptions), args, () => run(...args));
       return this.#child(work) as Promise<Awaited<ReturnType<typeof run>>>;
     };

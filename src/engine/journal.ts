@@ -190,6 +190,12 @@ export class AsyncJournal extends StoreJournal {
     this.#next = options.claim.head.seq + 1;
   }
 
+  /** What is on its way to the store is there before it is asked. */
+  override async load(ns: string, checkpointId?: string): Promise<StoredCheckpoint | undefined> {
+    await this.flush();
+    return await super.load(ns, checkpointId);
+  }
+
   override async save(writes: readonly TaskWrites[]): Promise<void> {
     await this.#queue(() => super.save(writes));
   }

@@ -61,7 +61,7 @@ export class GraphLoop {
   readonly #caller: string | undefined;
   /** What checkpoints are called after. */
   readonly #line: string;
-  readonly #ledger: Ledger;
+  #ledger: Ledger;
   #snapshot: Snapshot;
   /** What earlier attempts or runs stored beside the current checkpoint. */
   #beside: readonly TaskWrites[] = [];
@@ -103,15 +103,23 @@ export class GraphLoop {
   }
 
   /** Takes a stored checkpoint for where the graph stands. */
-  load(stored: StoredCheckpoint, own: boolean): void {
-    const { checkpoint } = stored;
+  load({ checkpoint, writes }: StoredCheckpoint, own: boolean): void {
     const { snapshot, changed, outdated } = this.#ledger.load(checkpoint);
     this.#snapshot = snapshot;
     this.#unwritten = changed;
     this.#storedId = checkpoint.checkpointId;
-    this.#beside = current(stored.writes, outdated);
+    this.#beside = current(writes, outdated);
     if (own) this.#taken = decodeBody(checkpoint).taken;
-    this.#apply(commandsOf(checkpoint.checkpointId, stored.writes));
+    this.#apply(commandsOf(checkpoint.checkpointId, writes));
+  }
+
+  /** Takes where another call of this graph in the same attempt has left it, stored or not. */
+  follow(last: GraphLoop): void {
+    this.#ledger = last.#ledger;
+    this.#snapshot = last.#snapshot;
+    this.#unwritten = last.#unwritten;
+    this.#written = last.#written;
+    this.#storedId = last.#storedId;
   }
 
   /** Writes that were just stored beside the current checkpoint. */
@@ -257,7 +265,6 @@ export class GraphLoop {
     const entry = { ns: this.#ns, make };
     return (finish ? journal.finish(entry) : journal.commit(entry)).then((seq) => {
       this.#committed(snapshot, taken, seq, source, outcomes);
-      if (rest?.status === "succeeded" && !this.isRoot) journal.close(this.#ns);
       return rest;
     });
   }

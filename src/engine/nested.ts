@@ -2,15 +2,31 @@
 
 import { decodeBody } from "../checkpoint/body.ts";
 import { AgentmaticError } from "../errors.ts";
-import { NoJournal } from "./journal.ts";
+import { ExitJournal, type Journal, NoJournal } from "./journal.ts";
 import { GraphLoop, interruptOf, type Rest } from "./loop.ts";
 import { Outside } from "./outside.ts";
 import type { NestedCall, RunScope } from "./scope.ts";
 import { shownOf } from "./snapshot.ts";
-import { fromGraph } from "./task.ts";
+import { fromGraph, ParentCommand } from "./task.ts";
 
 /** Graphs inside graphs; deeper than this is a recursion without an end. */
 const depthMax = 32;
+
+interface LastCall {
+  readonly loop: GraphLoop;
+  readonly caller: string;
+}
+
+/**
+ * Graphs with one state over all calls of the thread, by attempt and namespace, as their last calls there have left them:
+ * a journal that stores at the end alone cannot be asked.
+ */
+const lastCalls: WeakMap<Journal, Map<string, LastCall>> = new WeakMap();
+
+function remember(journal: Journal, ns: string, call: LastCall): void {
+  const calls = lastCalls.get(journal) ?? new Map<string, LastCall>();
+  lastCalls.set(journal, calls.set(ns, call));
+}
 
 /**
  * Runs the graph to its end, from where an earlier try of the calling task left it. Rejects with `GraphInterrupt` where
@@ -25,14 +41,19 @@ export async function runNested(call: NestedCall): Promise<unknown> {
   const loop = new GraphLoop({ scope, plan, ns, trace, caller });
   let rest: Rest;
   try {
-    rest = (await begin(loop, scope, call)) ?? (await loop.run());
+    const begun = await begin(loop, scope, call);
+    if (call.state === "thread" && scope.journal instanceof ExitJournal) remember(scope.journal, ns, { loop, caller });
+    rest = begun ?? (await loop.run());
   } catch (thrown) {
     // The store's word, or the worker's: it ends the whole attempt, whatever the calling node makes of it.
     if (thrown instanceof Outside) scope.stop.root.stop(thrown);
     else if (loop.leftover.length > 0 && !scope.stop.stopped) await scope.journal.save(loop.leftover);
+    // Having spoken to the graph around it, it is at its end.
+    if (thrown instanceof ParentCommand && call.state !== "thread") scope.journal.close(ns);
     throw fromGraph(thrown);
   }
   if (rest.status === "interrupted") throw interruptOf(rest);
+  if (call.state !== "thread") scope.journal.close(ns);
   return shownOf(plan, loop.snapshot.values);
 }
 
@@ -42,6 +63,11 @@ async function begin(
   scope: RunScope,
   { ns, caller, fresh, input }: NestedCall,
 ): Promise<Rest | undefined> {
+  const last = lastCalls.get(scope.journal)?.get(ns);
+  if (last) {
+    loop.follow(last.loop);
+    return last.caller === caller ? undefined : await loop.input(input);
+  }
   const stored = fresh || !scope.journal.keeps ? undefined : await scope.journal.load(ns);
   if (stored) {
     const own = decodeBody(stored.checkpoint).caller === caller;

@@ -154,6 +154,28 @@ describe.each(ways)("$way", ({ kept }) => {
       expect(end.reason).toMatchObject({ code: "Timeout", message: expect.stringContaining("1000") });
     });
 
+    it("a try that is over begins no call any more: the next one makes it, once", async () => {
+      const { clock, ports } = virtual();
+      const made: string[] = [];
+      const pause = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve));
+      const graph = one(
+        async (_state, ctx) => {
+          if (ctx.retryAttempt === 1) await pause(1_150);
+          await ctx.task("effect", async () => {
+            made.push(`try ${ctx.retryAttempt}`);
+            await pause(100);
+          });
+          return { log: [`try ${ctx.retryAttempt}`] };
+        },
+        { timeout: 1_000, retryPolicy: { retryOn: ["Timeout"], initialInterval: 100, jitter: false } },
+        { ports, ...kept() },
+      );
+      const end = watched(graph.invoke({}, thread));
+      await clock.advance(2_000);
+      expect(end.value).toMatchObject({ log: ["try 2"] });
+      expect(made).toEqual(["try 2"]);
+    });
+
     it("each try has its own time, and a retry policy tries again after one", async () => {
       const { clock, ports } = virtual();
       const graph = one(

@@ -1,6 +1,6 @@
 /** Graphs inside graphs: their questions, their state seen from outside, and what they remember. */
 import { describe, expect, it } from "vitest";
-import { Annotation, Command, MemorySaver, type NodeContext, START, StateGraph } from "../../src/mod.ts";
+import { Annotation, Command, END, MemorySaver, type NodeContext, START, StateGraph } from "../../src/mod.ts";
 import { all, list, overheard, thread } from "./stage.ts";
 
 const resume = (answer: unknown) => new Command({ resume: answer });
@@ -134,6 +134,49 @@ describe("checkpointer", () => {
     const graph = around(counter(true));
     expect(await twice(graph)).toEqual([1, 2]);
     expect(await graph.invoke({}, { threadId: "other" })).toEqual({ seen: 1 });
+  });
+
+  it.each(["sync", "async", "exit"] as const)(
+    "true: also with durability %s, over the calls of one run and of many",
+    async (durability) => {
+      // A store that takes its time: what goes on ahead of it must not ask it too early.
+      const slow = new Proxy(new MemorySaver(), {
+        get(target, key) {
+          const value = Reflect.get(target, key, target) as unknown;
+          if (typeof value !== "function") return value;
+          return async (...args: unknown[]) => {
+            if (key === "commit") await new Promise((resolve) => setImmediate(resolve));
+            return (await value.apply(target, args)) as unknown;
+          };
+        },
+      });
+      const inner = counter(true);
+      const graph = new StateGraph({ seen: Annotation<number>() })
+        .addNode("call", async (_state, ctx) => (await ctx.invoke(inner, {})) as { seen: number })
+        .addEdge(START, "call")
+        .addConditionalEdges("call", ({ seen }) => (seen % 3 === 0 ? END : "call"), ["call", END])
+        .compile({ checkpointer: slow });
+      const config = { ...thread, durability, maxSteps: 10 };
+      expect((await graph.invoke({}, config)).seen).toBe(3);
+      expect((await graph.invoke({}, config)).seen).toBe(6);
+    },
+  );
+
+  it("with durability exit, what spoke to the graph around it leaves nothing to store", async () => {
+    const saver = new MemorySaver();
+    const inner = new StateGraph({ n: Annotation<number>() })
+      .addNode(
+        "hand",
+        ({ n }) => new Command({ graph: Command.PARENT, update: { n: n + 1 }, goto: n < 9 ? "inner" : END }),
+      )
+      .addEdge(START, "hand")
+      .compile();
+    const graph = new StateGraph({ n: Annotation<number>() })
+      .addNode("inner", inner, { ends: ["inner", END] })
+      .addEdge(START, "inner")
+      .compile({ checkpointer: saver });
+    expect(await graph.invoke({ n: 0 }, { ...thread, durability: "exit" })).toEqual({ n: 10 });
+    expect((await saver.head("t"))?.seq).toBe(1);
   });
 
   it("false: nothing of it is stored, and its questions begin it anew", async () => {
