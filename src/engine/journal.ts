@@ -289,7 +289,10 @@ export class ExitJournal extends StoreJournal {
     if (this.#before.size > 0) await super.save([...this.#before.values()]);
     const root = this.#newest.get("");
     this.#newest.delete("");
-    for (const { entry, writes } of this.#newest.values()) {
+    const nested = [...this.#newest.values()];
+    // Each is made once: what the store refuses is not there, whatever the channels' ledger took for written.
+    this.#newest.clear();
+    for (const { entry, writes } of nested) {
       await this.issue((seq) => withWrites(entry.make(seq), writes));
     }
     return root;

@@ -1,6 +1,15 @@
 /** Graphs inside graphs: their questions, their state seen from outside, and what they remember. */
 import { describe, expect, it } from "vitest";
-import { Annotation, Command, END, MemorySaver, type NodeContext, START, StateGraph } from "../../src/mod.ts";
+import {
+  AgentmaticError,
+  Annotation,
+  Command,
+  END,
+  MemorySaver,
+  type NodeContext,
+  START,
+  StateGraph,
+} from "../../src/mod.ts";
 import { all, list, overheard, thread } from "./stage.ts";
 
 const resume = (answer: unknown) => new Command({ resume: answer });
@@ -161,6 +170,26 @@ describe("checkpointer", () => {
       expect((await graph.invoke({}, config)).seen).toBe(6);
     },
   );
+
+  it("with durability exit, a store that refuses its state is left without it, and without half of it", async () => {
+    const saver = new MemorySaver();
+    let refuses = true;
+    const refusing = new Proxy(saver, {
+      get(target, key) {
+        const value = Reflect.get(target, key, target) as unknown;
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]) => {
+          if (key !== "commit" || !refuses) return value.apply(target, args) as unknown;
+          refuses = false;
+          return Promise.reject(new AgentmaticError("DataLoss", "the disk is full"));
+        };
+      },
+    });
+    const graph = around(counter(true), refusing);
+    await expect(graph.invoke({}, { ...thread, durability: "exit" })).rejects.toThrow("the disk is full");
+    expect(await graph.invoke({}, { ...thread, durability: "exit" })).toEqual({ seen: 1 });
+    expect(await graph.invoke({}, thread)).toEqual({ seen: 2 });
+  });
 
   it("with durability exit, what spoke to the graph around it leaves nothing to store", async () => {
     const saver = new MemorySaver();
