@@ -71,7 +71,7 @@ export const differences: readonly Difference[] = [
     id: "refused-writes",
     reason:
       "tasks whose writes do not go together run again when the thread is gone on with, and an edit takes their place; LangGraph.js keeps the writes and refuses both",
-    share: 0.02,
+    share: 0.04,
     mend: ({ theirs, ours, before }) => {
       const again = [before?.ours, ours].every((seen) => seen?.outcome === "invalid");
       return again && before?.ours.checkpoints === ours.checkpoints ? { ...theirs, ran: ours.ran } : undefined;
