@@ -28,11 +28,36 @@ function remember(journal: Journal, ns: string, call: LastCall): void {
   lastCalls.set(journal, calls.set(ns, call));
 }
 
+/** Namespaces of graphs with one state over all calls, in which a call is at work. */
+const atWork: WeakMap<Journal, Set<string>> = new WeakMap();
+
+/** Two calls side by side would each begin with the same state, and one's writes be lost. Returns what ends the hold. */
+function hold({ scope, plan, ns }: NestedCall): () => void {
+  const held = atWork.get(scope.journal) ?? new Set<string>();
+  atWork.set(scope.journal, held);
+  if (held.has(ns)) {
+    const text = `graph "${plan.name}": it keeps one state over all calls (checkpointer: true), and a call is at work; make them one after the other`;
+    throw fromGraph(new AgentmaticError("FailedPrecondition", text, { details: { graph: plan.name } }));
+  }
+  held.add(ns);
+  return () => void held.delete(ns);
+}
+
 /**
  * Runs the graph to its end, from where an earlier try of the calling task left it. Rejects with `GraphInterrupt` where
  * it waits.
  */
 export async function runNested(call: NestedCall): Promise<unknown> {
+  if (call.state !== "thread" || !call.scope.journal.keeps) return await runCall(call);
+  const release = hold(call);
+  try {
+    return await runCall(call);
+  } finally {
+    release();
+  }
+}
+
+async function runCall(call: NestedCall): Promise<unknown> {
   const scope: RunScope = call.state === "none" ? { ...call.scope, journal: new NoJournal() } : call.scope;
   const { plan, ns, caller, trace } = call;
   if (ns.split("|").length > depthMax) {

@@ -2,6 +2,7 @@
 import type { Packet } from "../checkpoint/body.ts";
 import { AgentmaticError } from "../errors.ts";
 import { END, type Plan } from "../graph/plan.ts";
+import { isPromised } from "../policy/thrown.ts";
 import type { Values } from "./state.ts";
 
 /** Never changed in place: each superstep makes a new one. */
@@ -40,7 +41,9 @@ export function emptySnapshot(plan: Plan): Snapshot {
 
 function initialOf(plan: Plan, name: string, initial: () => unknown): unknown {
   try {
-    return initial();
+    const value = initial();
+    if (isPromised(value)) throw new AgentmaticError("InvalidGraph", "it gave a promise, and must answer at once");
+    return value;
   } catch (thrown) {
     const message = `graph "${plan.name}": the default of channel "${name}" threw: ${AgentmaticError.from(thrown).message}`;
     throw new AgentmaticError("InvalidGraph", message, { cause: thrown, details: { channel: name } });

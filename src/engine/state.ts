@@ -3,6 +3,7 @@ import { AgentmaticError } from "../errors.ts";
 import { absent, type Channel } from "../graph/channels.ts";
 import { isOverwrite } from "../graph/command.ts";
 import type { Plan } from "../graph/plan.ts";
+import { isPromised } from "../policy/thrown.ts";
 
 export type Values = Readonly<Record<string, unknown>>;
 
@@ -106,7 +107,10 @@ export class StateWriter {
 
   #call(name: string, work: () => unknown): unknown {
     try {
-      return work();
+      const value = work();
+      if (isPromised(value))
+        throw new AgentmaticError("InvalidGraph", "its reducer gave a promise, and must answer at once");
+      return value;
     } catch (thrown) {
       const error = AgentmaticError.from(thrown);
       const place = `graph "${this.#plan.name}", channel "${name}"`;

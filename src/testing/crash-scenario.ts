@@ -17,9 +17,9 @@ import type { RunRequest } from "../run/runner.ts";
 import type { RunSettings } from "../run/settings.ts";
 import { makeSpec } from "../run/spec.ts";
 import { handOff } from "../run/transitions.ts";
+import { type Cut, mortal } from "./crash-mortal.ts";
 import { type Outcome, readCheckpoints } from "./crash-outcome.ts";
 import { NodeWatch } from "./crash-plan.ts";
-import { type Cut, mortal } from "./crash-process.ts";
 
 export interface Question {
   readonly id: string;

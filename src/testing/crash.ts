@@ -9,8 +9,8 @@ import { type Ports, systemPorts } from "../ports.ts";
 import { checkCount } from "../run/check.ts";
 import type { Durability } from "../run/settings.ts";
 import type { VirtualPorts } from "./clock.ts";
+import type { Cut } from "./crash-mortal.ts";
 import { difference, type Outcome } from "./crash-outcome.ts";
-import type { Cut } from "./crash-process.ts";
 import { type Question, Scenario } from "./crash-scenario.ts";
 
 /** A fresh store: each call of what it gives is a client of that store, as another process would have one. */

@@ -328,3 +328,30 @@ describe("what cannot be stored", () => {
     expect((await graph.invoke({})).value).toBeInstanceOf(Point);
   });
 });
+
+describe("a reducer or default that gives a promise", () => {
+  const later = async <T>(value: T): Promise<T> => value;
+  const specs = {
+    reducer: { value: Annotation<unknown>({ reducer: (_a, b) => later(b), default: () => 0 }) },
+    default: { value: Annotation<unknown>({ reducer: (_a, b) => b, default: () => later(0) }) },
+    "reducer that rejects": {
+      value: Annotation<unknown>({ reducer: () => Promise.reject(new Error("no")), default: () => 0 }),
+    },
+  };
+
+  it.each(Object.entries(specs))(
+    "%s: is an error that names the channel, with a store and without",
+    async (_what, own) => {
+      const graph = new StateGraph(own).addNode("work", () => ({ value: 1 })).addEdge(START, "work");
+      for (const checkpointer of [undefined, new MemorySaver()]) {
+        const run = graph.compile({ name: "g", ...(checkpointer ? { checkpointer } : {}) }).invoke({}, thread);
+        const thrown = await run.then(
+          () => undefined,
+          (error: AgentmaticError) => error,
+        );
+        expect(thrown).toMatchObject({ code: "InvalidGraph", details: { channel: "value" } });
+        expect(thrown?.message).toContain("promise");
+      }
+    },
+  );
+});

@@ -1,8 +1,8 @@
 /** Error handlers, keys and tries across a crash: one process dies, another one goes on from the store. */
 import { describe, expect, it } from "vitest";
 import { Command, MemorySaver, MemoryStore, type Ports, type Saver, Send, START, StateGraph } from "../../src/mod.ts";
+import { doomed, hasty } from "../support/doomed.ts";
 import { until } from "../support/wait.ts";
-import { doomed, hasty } from "./process.ts";
 import { list } from "./stage.ts";
 
 const at = { threadId: "t", runId: "r" };

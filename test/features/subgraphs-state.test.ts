@@ -7,6 +7,7 @@ import {
   END,
   MemorySaver,
   type NodeContext,
+  Send,
   START,
   StateGraph,
 } from "../../src/mod.ts";
@@ -143,6 +144,23 @@ describe("checkpointer", () => {
     const graph = around(counter(true));
     expect(await twice(graph)).toEqual([1, 2]);
     expect(await graph.invoke({}, { threadId: "other" })).toEqual({ seen: 1 });
+  });
+
+  it("true: calls of one node side by side are refused, as one would lose what the other wrote", async () => {
+    const inner = counter(true);
+    const graph = new StateGraph({ seen: Annotation<number>({ reducer: (a, b) => a + b, default: () => 0 }) })
+      .addNode("call", async (_item: unknown, ctx) => ({
+        seen: ((await ctx.invoke(inner, {})) as { seen: number }).seen,
+      }))
+      .addConditionalEdges(START, () => [new Send("call", 1), new Send("call", 2)], ["call"])
+      .compile({ name: "outer", checkpointer: new MemorySaver() });
+    const thrown = await graph.invoke({}, thread).catch((error: unknown) => error);
+    expect(thrown).toMatchObject({
+      code: "FailedPrecondition",
+      message: expect.stringContaining("one after the other"),
+    });
+    // The one that was at work has ended; the other runs now.
+    expect(await graph.invoke(null, thread)).toEqual({ seen: 3 });
   });
 
   it.each(["sync", "async", "exit"] as const)(

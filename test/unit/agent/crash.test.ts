@@ -1,42 +1,11 @@
 /** An agent whose process dies between or within its steps, and another one that goes on from the store. */
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { createReactAgent, MemorySaver, MemoryStore, type Ports, systemPorts, tool } from "../../../src/mod.ts";
+import { createReactAgent, MemorySaver, MemoryStore, type Ports, tool } from "../../../src/mod.ts";
 import { checkCrashes } from "../../../src/testing/mod.ts";
+import { doomed, hasty } from "../../support/doomed.ts";
 import { until } from "../../support/wait.ts";
 import { callOf, scripted } from "./model.ts";
-
-type Write = "commit" | "putWrites";
-
-/** A process that stands still for ever once the store has taken its `nth` write of a kind, before it hears of that. */
-function doomed(store: MemoryStore, kind: Write, nth: number) {
-  let writes = 0;
-  let dead = false;
-  const never = new Promise<never>(() => undefined);
-  const real = new MemorySaver({ store });
-  const saver = new Proxy(real, {
-    get(target, key) {
-      const value = Reflect.get(target, key, target) as unknown;
-      if (typeof value !== "function") return value;
-      return async (...args: unknown[]) => {
-        if (dead) return await never;
-        const result = (await value.apply(target, args)) as unknown;
-        if (key === kind && ++writes === nth) dead = true;
-        return dead ? await never : result;
-      };
-    },
-  });
-  const timers: Ports["timers"] = {
-    after: (delayMs, run) => systemPorts.timers.after(delayMs, () => (dead ? undefined : run())),
-  };
-  return { saver, ports: { ...systemPorts, timers }, isDead: () => dead };
-}
-
-/** A clock by which the dead one's lease of ten seconds is soon over. */
-function hasty(): Ports {
-  const { clock } = systemPorts;
-  return { ...systemPorts, clock: { ...clock, monotonicMs: () => clock.monotonicMs() * 40 } };
-}
 
 const question = { messages: { role: "user", content: "go" } } as const;
 const at = { threadId: "t", runId: "r" };
